@@ -1,10 +1,21 @@
 import { defineConfig } from "vitest/config";
 
+const common = { pool: "forks", testTimeout: 60_000, hookTimeout: 60_000 } as const;
+
 export default defineConfig({
   test: {
-    include: ["test/**/*.test.ts"],
-    pool: "forks",
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    projects: [
+      { test: { ...common, name: "suite", include: ["test/**/*.test.ts"], exclude: ["test/packaging/**"] } },
+      // Its set-up builds and packs once, which the other tests do not need.
+      {
+        test: {
+          ...common,
+          name: "packaging",
+          include: ["test/packaging/*.test.ts"],
+          globalSetup: "test/packaging/pack.ts",
+          testTimeout: 120_000,
+        },
+      },
+    ],
   },
 });
