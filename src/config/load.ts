@@ -1,0 +1,297 @@
+/**
+ * Finds the memory root, reads its `paths.json` and answers one frozen `Config`. Reads only: nothing is ever written.
+ * @module
+ */
+import { readFile, stat } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { AftersaveError, asAftersaveError, errnoOf } from "../core/errors.ts";
+import type { ArchiveFolder } from "../core/key.ts";
+import { type Route, routeMatcher } from "../core/route.ts";
+import { anywhere, checkPlaces, prefixOf, type Places, type Report, reporter, within } from "./places.ts";
+import { configError, expectation, nearestOf, type Problem, problemsOf, show } from "./problems.ts";
+import { readData, withoutComments } from "./read.ts";
+import type { PathsFile } from "./schema.ts";
+import { badStatePlace, sayPlace } from "./state-place.ts";
+
+export { assertStatePlace } from "./state-place.ts";
+
+export const CONFIG_FILE = "paths.json";
+
+export interface TargetConfig {
+  readonly name: string;
+  readonly type: string;
+  readonly enabled: boolean;
+  /** Key prefix of the mirror at the target, e.g. `Drive/MemoryVDB/`; empty for none. */
+  readonly root: string;
+  readonly attempts: number;
+  /** Null: whatever the target allows. */
+  readonly concurrency: number | null;
+  /** Null: as fast as it goes. */
+  readonly bytesPerSecond: number | null;
+  /** Null: the driver's own. */
+  readonly timeoutMs: number | null;
+  /** The type's own keys as they stand in the file; a folder's `path` is absolute. */
+  readonly options: Readonly<Record<string, unknown>>;
+}
+
+/** A key that is accepted and checked, and has no effect in this version. */
+export interface NotActedOn {
+  readonly path: string;
+  readonly why: string;
+}
+
+/** `paths.json` with every default filled in and every path absolute. Frozen. */
+export interface Config {
+  readonly root: string;
+  /** The `paths.json` that was read. */
+  readonly file: string;
+  readonly dataDir: string;
+  readonly archive: ArchiveFolder;
+  readonly stateDir: string;
+  readonly backupDir: string;
+  readonly logs: {
+    readonly changes: string;
+    readonly uploads: string;
+    readonly archives: string;
+    /** Bytes at which a log starts a new file; null for never. */
+    readonly rotate: number | null;
+    /** Rotated files kept of the upload and archive log; null for all. The changelog's are always kept. */
+    readonly keep: number | null;
+  };
+  readonly llamaInput: string;
+  readonly llamaOutput: string;
+  /** Key prefix such as `Drive/MemoryVDB/`; empty for none. */
+  readonly driveRoot: string;
+  readonly driveToken: string;
+  readonly driveClient: string;
+  readonly targets: readonly TargetConfig[];
+  readonly routes: readonly Route[];
+  readonly notActedOn: readonly NotActedOn[];
+  /** One sentence each. */
+  readonly warnings: readonly string[];
+}
+
+export interface LoadOptions {
+  /** The memory root that was asked for (`--root`), absolute or relative to `cwd`. */
+  readonly root?: string | undefined;
+  readonly cwd: string;
+  readonly env: NodeJS.ProcessEnv;
+  /** The types that the registry has drivers for. */
+  readonly targetTypes: readonly string[];
+}
+
+async function isFile(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isFile();
+  } catch (error) {
+    if (["ENOENT", "ENOTDIR"].includes(errnoOf(error))) return false;
+    throw asAftersaveError(error, `looking at ${path}`);
+  }
+}
+
+/** The memory root: the one asked for, `AFTERSAVE_ROOT`, or the nearest folder upwards that has a `paths.json`. */
+export async function findRoot({ root, cwd, env }: Pick<LoadOptions, "root" | "cwd" | "env">): Promise<string> {
+  const asked = root ?? (env.AFTERSAVE_ROOT || undefined);
+  const start = resolve(cwd, asked ?? ".");
+  for (let at = start; ; at = dirname(at)) {
+    if (await isFile(join(at, CONFIG_FILE))) return at;
+    if (asked === undefined && dirname(at) !== at) continue;
+    const where = asked === undefined ? `in ${start} or in a folder above it` : `in ${start}`;
+    throw new AftersaveError("E_NO_ROOT", `there is no ${CONFIG_FILE} ${where}`, {
+      hint: `Run \`aftersave init\` in the folder that should become the memory root, or name one with --root.`,
+    });
+  }
+}
+
+/**
+ * Loads the configuration of a memory root. Throws `E_NO_ROOT`, `E_CONFIG_SYNTAX` (line, column) or an error that lists
+ * every problem at once (`details.problems`); writes nothing, whatever happens.
+ */
+export async function loadConfig(options: LoadOptions): Promise<Config> {
+  const root = await findRoot(options);
+  const file = join(root, CONFIG_FILE);
+  const bytes = await readFile(file).catch((error: unknown) => {
+    throw asAftersaveError(error, `reading ${file}`);
+  });
+  const { data: raw, lenient } = await readData(bytes, file);
+  const problems: Problem[] = [];
+  const data = withoutComments(raw, problems);
+  const { pathsSchema } = await import("./schema.ts");
+  const schema = pathsSchema(options.targetTypes);
+  const parsed = schema.safeParse(data, { error: expectation });
+  if (!parsed.success) problems.push(...problemsOf(parsed.error.issues, schema, data));
+  if (!parsed.success || problems.length > 0) throw configError(problems, file);
+
+  const config = await resolveConfig(root, file, parsed.data, options, problems);
+  if (problems.length > 0) throw configError(problems, file);
+  const warnings = [
+    ...(lenient ? [`${CONFIG_FILE} has comments or trailing commas; other programs may not be able to read it`] : []),
+    ...(config.targets.some(({ enabled }) => enabled) ? [] : ["no target is enabled: saves are kept on this machine only"]),
+  ];
+  return deepFreeze({ ...config, warnings });
+}
+
+async function resolveConfig(
+  root: string,
+  file: string,
+  parsed: PathsFile,
+  { env, targetTypes }: LoadOptions,
+  problems: Problem[],
+): Promise<Config> {
+  const report = reporter(problems);
+  const below = (
+    key: "local_data_dir" | "llama_input_path" | "llama_output_path" | "memory_changelog" | "upload_log" | "archive_log",
+  ) => within(root, parsed[key], key, report);
+  const archive = prefixOf(parsed.archive_dir, "archive_dir", report);
+  if (archive === "") report("archive_dir", "a folder of its own below local_data_dir", show(parsed.archive_dir));
+  const driveRoot = prefixOf(parsed.drive_root, "drive_root", report) ?? "";
+  const { rotate, keep } = parsed.logs;
+  const targets = targetsOf(parsed, root, driveRoot, report);
+  const config: Config = {
+    root,
+    file,
+    dataDir: below("local_data_dir"),
+    archive: archive ?? "",
+    stateDir: anywhere(root, parsed.state_dir),
+    backupDir: anywhere(root, parsed.backup_dir),
+    logs: {
+      changes: below("memory_changelog"),
+      uploads: below("upload_log"),
+      archives: below("archive_log"),
+      rotate: rotate === "off" ? null : rotate,
+      keep: keep === "all" ? null : keep,
+    },
+    llamaInput: below("llama_input_path"),
+    llamaOutput: below("llama_output_path"),
+    driveRoot,
+    driveToken: anywhere(root, parsed.drive_token),
+    driveClient: anywhere(root, parsed.drive_client),
+    targets,
+    routes: await routesOf(parsed, archive ?? "", problems, targets),
+    notActedOn: notActedOn(parsed),
+    warnings: [],
+  };
+  refusePretence(parsed, targets, targetTypes, report);
+  await checkPlaces(placesOf(config), report);
+  const bad = await badStatePlace(config.stateDir, env);
+  if (bad)
+    report("state_dir", "a folder on this machine's own disk that no sync client looks after", sayPlace(bad), "E_STATE_PLACE");
+  return config;
+}
+
+function targetsOf(parsed: PathsFile, root: string, driveRoot: string, report: Report): TargetConfig[] {
+  return Object.entries(parsed.targets).map(([name, entry]) => {
+    const { type, enabled, root: own, attempts, concurrency, bytes_per_second, timeout, credentials_key: _, ...options } = entry;
+    return {
+      name,
+      type,
+      enabled,
+      root: own === undefined ? driveRoot : (prefixOf(own, `targets.${name}.root`, report) ?? ""),
+      attempts,
+      concurrency: concurrency ?? null,
+      bytesPerSecond: bytes_per_second ?? null,
+      timeoutMs: timeout ?? null,
+      options: "path" in options && type === "folder" ? { ...options, path: anywhere(root, String(options.path)) } : options,
+    };
+  });
+}
+
+async function routesOf(
+  parsed: PathsFile,
+  archive: ArchiveFolder,
+  problems: Problem[],
+  targets: readonly TargetConfig[],
+): Promise<Route[]> {
+  if (!parsed.routes?.length) return [];
+  const names = targets.map(({ name }) => name);
+  const { default: picomatch } = await import("picomatch");
+  return parsed.routes.map(({ match, targets: named }, i): Route => {
+    for (const [j, name] of (named ?? []).entries())
+      if (!names.includes(name))
+        problems.push({
+          code: "E_TARGET_UNKNOWN",
+          path: `routes[${i}].targets[${j}]`,
+          expected: "the name of a target",
+          found: show(name),
+          nearest: nearestOf(name, names),
+        });
+    const pattern = match.normalize("NFC");
+    return { match, matches: routeMatcher(pattern, picomatch(pattern, { dot: true }), archive), targets: named ?? null };
+  });
+}
+
+function placesOf(config: Config): Places {
+  return {
+    file: config.file,
+    data: config.dataDir,
+    state: config.stateDir,
+    backups: config.backupDir,
+    logs: { memory_changelog: config.logs.changes, upload_log: config.logs.uploads, archive_log: config.logs.archives },
+    secrets: { drive_token: config.driveToken, drive_client: config.driveClient },
+    others: { llama_input_path: config.llamaInput, llama_output_path: config.llamaOutput },
+    mirrors: config.targets
+      .filter(({ type }) => type === "folder")
+      .map(({ name, enabled, root, options }) => {
+        const base = String(options.path);
+        return { path: `targets.${name}`, enabled, base, folder: join(base, root) };
+      }),
+  };
+}
+
+/** Reports what would protect if this version could do it: to accept it in silence would be to pretend. */
+function refusePretence(parsed: PathsFile, targets: readonly TargetConfig[], types: readonly string[], report: Report): void {
+  const refuse = (path: string, expected: string, found: string) => report(path, expected, found, "E_CONFIG_UNSUPPORTED");
+  const enabled = new Set(targets.filter((target) => target.enabled).map(({ name }) => name));
+  for (const { name, type } of targets)
+    if (enabled.has(name) && type !== "folder" && type !== "gdrive" && !types.includes(type))
+      refuse(`targets.${name}.enabled`, `false, since this version has no ${type} target`, "true");
+  for (const [i, route] of (parsed.routes ?? []).entries())
+    if (route.encrypt === true && (route.targets ?? [...enabled]).some((name) => enabled.has(name)))
+      refuse(`routes[${i}].encrypt`, "false, since this version cannot encrypt for a target", "true");
+  const policies = (value: PathsFile["guard"] | PathsFile["secrets"], key: string) =>
+    typeof value === "object"
+      ? Object.entries(value).map(([zone, policy]) => [`${key}.${zone}`, policy] as const)
+      : [[key, value] as const];
+  for (const [path, policy] of policies(parsed.guard, "guard"))
+    if (policy === "hold") refuse(path, '"off" or "warn", since this version cannot hold a save', show(policy));
+  for (const [path, policy] of policies(parsed.secrets, "secrets"))
+    if (policy !== undefined && policy !== "allow" && enabled.size > 0)
+      refuse(path, '"allow", since this version does not look for secrets', show(policy));
+}
+
+const ofLater: Partial<Record<keyof PathsFile, string>> = {
+  sources: "this version does not mount other folders",
+  safe_when: "this version reports each target by itself",
+  sync: "this version has no whole-tree sync; routes say what leaves this machine",
+  guard: "this version has no guard",
+  retention: "this version removes nothing",
+  bundles: "this version makes no bundles",
+  hooks: "this version raises no alarms",
+};
+
+function notActedOn(parsed: PathsFile): NotActedOn[] {
+  const whole = Object.entries(ofLater)
+    .filter(([key]) => parsed[key as keyof PathsFile] !== undefined && !(key === "guard" && parsed.guard === "off"))
+    .map(([path, why]) => ({ path, why }));
+  const timing = ["every", "new_files", "window", "restore_on_start", "to", "compress"] as const;
+  const routes = (parsed.routes ?? []).flatMap((route, i) =>
+    timing
+      .filter((key) => route[key] !== undefined && route[key] !== false)
+      .map((key) => ({
+        path: `routes[${i}].${key}`,
+        why: "this version sends every file at once, as it is, under its own name",
+      })),
+  );
+  const vault = Object.entries(parsed.targets)
+    .filter(([, entry]) => entry.enabled && entry.credentials_key !== undefined)
+    .map(([name]) => ({ path: `targets.${name}.credentials_key`, why: "this version has no vault" }));
+  return [...whole, ...routes, ...vault];
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === "object" && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    Object.values(value).forEach(deepFreeze);
+  }
+  return value;
+}

@@ -1,0 +1,148 @@
+/**
+ * Where everything lies: turns the paths of `paths.json` into absolute ones and refuses those that get in each
+ * other's way. Names that differ only in case count as the same, since a memory root moves between systems.
+ * @module
+ */
+import { stat } from "node:fs/promises";
+import { homedir } from "node:os";
+import { isAbsolute, join, relative, resolve } from "node:path";
+import { AftersaveError, errnoOf, type ErrorCode } from "../core/errors.ts";
+import { foldKey, OWN_FOLDER, parseKey } from "../core/key.ts";
+import type { Problem } from "./problems.ts";
+import { show } from "./problems.ts";
+import { realPlace } from "./state-place.ts";
+
+export type Report = (path: string, expected: string, found: string, code?: ErrorCode) => void;
+
+/** Collects into `problems`. */
+export function reporter(problems: Problem[]): Report {
+  return (path, expected, found, code = "E_CONFIG") => void problems.push({ code, path, expected, found });
+}
+
+/** An absolute path, which may lie anywhere; `~/` is the home folder. */
+export function anywhere(root: string, text: string): string {
+  return /^~(?=$|[\\/])/.test(text) ? join(homedir(), text.slice(1)) : resolve(root, text);
+}
+
+/** An absolute path below the memory root; one that is not is reported. Backslashes count as slashes everywhere. */
+export function within(root: string, text: string, path: string, report: Report): string {
+  const absolute = anywhere(root, text.replaceAll("\\", "/"));
+  const rest = relative(root, absolute);
+  if (rest === "" || /^\.\.($|[\\/])/.test(rest) || isAbsolute(rest)) report(path, "a path below the memory root", show(text));
+  return absolute;
+}
+
+/** A folder as a key prefix such as `Archive/` (empty for no folder); what is no such folder is reported. */
+export function prefixOf(text: string, path: string, report: Report): string | undefined {
+  const segments = text.replaceAll("\\", "/").replace(/\/$/, "").split("/");
+  const plain = segments
+    .filter((segment, i) => segment !== "." && !(segment === "" && segments.length === 1 && i === 0))
+    .join("/");
+  if (plain === "") return "";
+  try {
+    const key = parseKey(plain);
+    if (foldKey(key.split("/")[0] ?? "") !== OWN_FOLDER) return `${key}/`;
+    report(path, `a folder other than ${OWN_FOLDER}, which is aftersave's own`, show(text));
+  } catch (error) {
+    if (!(error instanceof AftersaveError)) throw error;
+    report(path, "a relative folder whose names every system can hold", `${show(text)} (${error.message})`);
+  }
+  return undefined;
+}
+
+export interface Mirror {
+  /** Where it stands in the file, e.g. `targets.drive`. */
+  readonly path: string;
+  readonly enabled: boolean;
+  /** The folder that the target's `path` names. */
+  readonly base: string;
+  /** The folder of the mirror itself. */
+  readonly folder: string;
+}
+
+export interface Places {
+  readonly file: string;
+  readonly data: string;
+  readonly state: string;
+  readonly backups: string;
+  /** By their key in the file. */
+  readonly logs: Readonly<Record<string, string>>;
+  /** Other single files: credentials and the LLaMA's, by their key in the file. */
+  readonly secrets: Readonly<Record<string, string>>;
+  readonly others: Readonly<Record<string, string>>;
+  readonly mirrors: readonly Mirror[];
+}
+
+const inside = (inner: string, outer: string) => inner === outer || inner.startsWith(outer.endsWith("/") ? outer : `${outer}/`);
+
+/** Reports every place that gets in the way of another, is of the wrong kind, or would carry a secret away. */
+export async function checkPlaces(places: Places, report: Report): Promise<void> {
+  const real = async (path: string) => foldKey((await realPlace(path)).replaceAll("\\", "/"));
+  const all = async (paths: Readonly<Record<string, string>>) =>
+    new Map(await Promise.all(Object.entries(paths).map(async ([name, path]) => [name, await real(path)] as const)));
+  const [file, data, state, backups] = await Promise.all([places.file, places.data, places.state, places.backups].map(real));
+  const [logs, secrets, others] = await Promise.all([places.logs, places.secrets, places.others].map(all));
+  if (file === undefined || data === undefined || state === undefined || backups === undefined) return;
+  if (!logs || !secrets || !others) return;
+
+  if (inside(state, data)) report("state_dir", "a folder outside local_data_dir", "one inside it");
+  else if (inside(data, state) || inside(file, state)) report("state_dir", "a folder of its own", "one that holds other things");
+  if (inside(backups, data)) report("backup_dir", "a folder outside local_data_dir", "one inside it");
+  for (const [name, secret] of secrets)
+    if (inside(secret, data)) report(name, "a file outside local_data_dir, whose files are mirrored", "one inside it");
+
+  const taken = new Map([[file, "paths.json"], ...[...secrets, ...others].map(([name, path]) => [path, name] as const)]);
+  for (const [name, log] of logs) {
+    const owner = taken.get(log);
+    if (owner !== undefined) report(name, "a file of its own", `the same file as ${owner}`);
+    else if (inside(log, data)) report(name, "a file outside local_data_dir, whose files are memory", "one inside it");
+    else if (inside(log, state)) report(name, "a file outside state_dir", "one inside it");
+    taken.set(log, name);
+  }
+
+  const mirrors = await Promise.all(
+    places.mirrors.map(async (m) => ({ ...m, base: await real(m.base), folder: await real(m.folder) })),
+  );
+  const mirrored = new Map<string, string>();
+  for (const { path, enabled, base, folder } of mirrors) {
+    const held = [
+      [file, "paths.json"],
+      [state, "state_dir"],
+      ...[...logs, ...secrets, ...others].map(([n, p]) => [p, n]),
+    ] as const;
+    const holds = held.find(([place = ""]) => inside(place, folder))?.[1];
+    if (inside(base, data)) report(`${path}.path`, "a folder outside local_data_dir", "one inside it");
+    else if (inside(folder, data) || inside(data, folder))
+      report(
+        path,
+        "a path and root that give the mirror a folder of its own, apart from local_data_dir",
+        "a mirror inside or around it",
+      );
+    else if (inside(folder, state)) report(path, "a mirror outside state_dir", "one inside it");
+    else if (holds !== undefined) report(path, "a mirror with a folder of its own", `one that also holds ${holds}`);
+    const twin = mirrored.get(folder);
+    if (enabled && twin !== undefined) report(path, "a mirror with a folder of its own", `the same folder as ${twin}`);
+    if (enabled) mirrored.set(folder, path);
+  }
+  await checkKinds(places, report);
+}
+
+async function checkKinds(places: Places, report: Report): Promise<void> {
+  const kindOf = async (path: string) => {
+    try {
+      const found = await stat(path);
+      return found.isDirectory() ? "a folder" : found.isFile() ? "a file" : "neither a file nor a folder";
+    } catch (error) {
+      if (errnoOf(error) === "ENOENT") return undefined;
+      return errnoOf(error) === "ENOTDIR" ? "a path through a file" : `a path that cannot be looked at (${errnoOf(error)})`;
+    }
+  };
+  for (const [name, log] of Object.entries(places.logs)) {
+    const kind = await kindOf(log);
+    if (kind !== undefined && kind !== "a file") report(name, "a file, or nothing yet", kind, "E_LOG_PLACE");
+  }
+  for (const [name, folder] of Object.entries({ local_data_dir: places.data, state_dir: places.state })) {
+    const kind = await kindOf(folder);
+    if (kind !== undefined && kind !== "a folder") report(name, "a folder, or nothing yet", kind);
+  }
+}

@@ -1,0 +1,218 @@
+/**
+ * The one description of `paths.json`: types, defaults, words for people and JSON Schema all come from here.
+ * Loaded only when a configuration is read, because zod costs time at start.
+ * @module
+ */
+import { z } from "zod";
+import { DURATION, parseDuration, parseSize, SIZE } from "./units.ts";
+
+/** Types that the contract names; a later version brings the drivers. They may stand in the file while disabled. */
+export const LATER_TYPES = ["s3", "webdav", "dropbox", "github", "huggingface", "rclone"] as const;
+/** Types whose keys this file knows. */
+export const OWN_TYPES = ["folder", "gdrive"] as const;
+
+const measure = (expected: string, pattern: RegExp, parse: (text: string) => number | undefined) =>
+  z
+    .string({ error: expected })
+    .regex(pattern, { error: expected, abort: true })
+    .transform((text, context): number => {
+      const value = parse(text);
+      if (value !== undefined) return value;
+      context.addIssue({ code: "custom", message: expected });
+      return z.NEVER;
+    });
+const duration = () => measure("a duration such as 500ms, 30s, 5m, 2h or 1d", DURATION, parseDuration);
+const size = () => measure("a size such as 64KiB or 10MB", SIZE, parseSize);
+
+const path = () =>
+  z
+    .string()
+    .min(1, { error: "a path" })
+    // eslint-disable-next-line no-control-regex -- control characters are what is looked for
+    .regex(/^[^\u0000-\u001f]*$/, { error: "a path without control characters" });
+const glob = () => z.string().min(1, { error: "a pattern such as Meta/**" }).max(4096);
+const count = (least: number, most: number) => z.int().min(least).max(most);
+
+const name = (what: string) =>
+  z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, { error: `${what} of letters, digits, . _ - (at most 64)` });
+const zone = () => z.string().min(1, { error: "a zone, or * for every other one" });
+
+/** Plain `http` only where nobody else can listen; never a password in an address that ends up in messages. */
+function isSafeUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { protocol, hostname, username, password } = new URL(text);
+  const loopback = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(hostname);
+  return username === "" && password === "" && (protocol === "https:" || (protocol === "http:" && loopback));
+}
+const url = () =>
+  z.string().refine(isSafeUrl, { error: "an https address without user or password (http only for a loopback address)" });
+
+const common = {
+  enabled: z.boolean().default(false).describe("Whether anything is sent there."),
+  root: z.string().optional().describe("The folder at the target under which the mirror lies, as people read it."),
+  attempts: count(1, 100).default(3).describe("Tries of one upload before its job is parked as failed."),
+  concurrency: count(1, 64).optional().describe("Uploads at the same time; never more than the target itself allows."),
+  bytes_per_second: size().optional().describe("Upload speed that is not exceeded, e.g. 1MB."),
+  timeout: duration().optional().describe("How long one call to the target may take."),
+  credentials_key: z.string().min(1).optional().describe("Name of the credentials in the vault."),
+};
+
+const folder = z.strictObject({
+  type: z.literal("folder").describe("What kind of place this is: `folder`, `gdrive`, or a type of a later version."),
+  ...common,
+  path: path().describe("The folder that holds the mirror at `<path>/<root>`. May lie outside the memory root."),
+});
+
+const gdrive = z.strictObject({
+  type: z.literal("gdrive"),
+  ...common,
+  shared_drive: z.string().min(1).optional().describe("Id of a shared drive; without it, My Drive."),
+  auth: z.enum(["user", "service_account", "adc"]).default("user").describe("Who signs in."),
+  root_url: url().default("https://www.googleapis.com/").describe("Address of the API, for proxies and tests."),
+  token_url: url().default("https://oauth2.googleapis.com/token").describe("Address that issues tokens."),
+  scope: z.string().min(1).default("https://www.googleapis.com/auth/drive.file").describe("OAuth scope that is asked for."),
+  impersonate: z.string().min(1).optional().describe("Account that a service account acts for (domain-wide delegation)."),
+});
+
+const target = (types: readonly [string, ...string[]]) =>
+  z.discriminatedUnion("type", [folder, gdrive, z.looseObject({ type: z.enum(types), ...common })]);
+
+const route = z.strictObject({
+  match: glob().describe("Pattern over keys (`*` within a segment, `**` over segments, `{a,b}`, dotfiles included)."),
+  targets: z.array(z.string()).optional().describe("Names of targets. Left out: every enabled one. Empty: the files stay here."),
+  every: duration().optional().describe("Interval of a full pass."),
+  new_files: duration().optional().describe("How soon a file that is new goes, when that is sooner."),
+  window: z
+    .string()
+    .regex(/^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$/, { error: "hours such as 22:00-06:00" })
+    .optional()
+    .describe("Hours of the day, local time, in which the route may run."),
+  restore_on_start: z.boolean().optional().describe("Fetch what is missing here when aftersave starts."),
+  to: z.string().min(1).optional().describe("Path at the target, e.g. `{yyyy-MM-dd}/{key}`."),
+  compress: z.boolean().optional().describe("Store compressed."),
+  encrypt: z.boolean().optional().describe("Store encrypted. Refused while this version cannot do it."),
+});
+
+const keep = () => count(1, 1_000_000).optional();
+const retention = z.strictObject({
+  keep_last: keep().describe("Newest versions that are kept."),
+  keep_within: duration().optional().describe("Every version younger than this is kept."),
+  keep_hourly: keep().describe("Hours of which the last version is kept."),
+  keep_daily: keep().describe("Days of which the last version is kept."),
+  keep_weekly: keep().describe("Weeks of which the last version is kept."),
+  keep_monthly: keep().describe("Months of which the last version is kept."),
+  keep_yearly: keep().describe("Years of which the last version is kept."),
+  keep_tag: z.array(z.string().min(1)).optional().describe("Versions with one of these tags are kept."),
+});
+
+const perZone = <P extends z.ZodType>(policy: P) => z.union([policy, z.record(zone(), policy)]);
+
+function build(otherTypes: readonly string[]) {
+  const types = [...new Set([...LATER_TYPES, ...otherTypes])].filter((type) => type !== "folder" && type !== "gdrive");
+  return z.strictObject({
+    $schema: z.string().optional().describe("Where an editor finds the JSON Schema of this file."),
+    local_data_dir: path().default("Data/").describe("The memory files. Keys are paths below it."),
+    llama_input_path: path().default("llama/input.txt").describe("What a local LLaMA reads."),
+    llama_output_path: path().default("llama/output.json").describe("What a local LLaMA writes; read by `ingest --llama`."),
+    memory_changelog: path().default("logs/memory_changelog.json").describe("The list of versions, one JSON line each."),
+    upload_log: path().default("logs/upload_log.json").describe("One JSON line per upload."),
+    archive_log: path().default("logs/archive_log.json").describe("One JSON line per archive copy."),
+    drive_root: z
+      .string()
+      .default("Drive/MemoryVDB/")
+      .describe("The folder at a target that holds the mirror, as people read it."),
+    archive_dir: path().default("Archive/").describe("Older contents, below `local_data_dir`."),
+    state_dir: path().default(".aftersave/").describe("aftersave's own state: the SQLite file, heads, locks."),
+    backup_dir: path().default("backups/").describe("Where backups are written."),
+    drive_token: path().default("drive_token.json").describe("Google credentials: what `connect` writes, or Google's own files."),
+    drive_client: path().default("drive_client.json").describe("The OAuth client that `connect` uses."),
+    targets: z
+      .record(name("a name"), target(types as [string, ...string[]]))
+      .prefault({ drive: { type: "gdrive", enabled: true } })
+      .describe("Places that hold a mirror, by name."),
+    routes: z.array(route).optional().describe("Which files go where. The first match wins."),
+    sources: z
+      .record(
+        name("a zone"),
+        z.strictObject({
+          path: path().describe("A folder that appears as this zone. May lie outside the memory root."),
+          versions: z.boolean().default(true).describe("`false`: mirrored, but no archive, head or guard."),
+        }),
+      )
+      .optional()
+      .describe("Other folders, mounted as zones."),
+    logs: z
+      .strictObject({
+        rotate: z
+          .union([z.literal("off"), size()], { error: "a size such as 10MB, or off" })
+          .default("off")
+          .describe("Size at which a log starts a new file."),
+        keep: z
+          .union([z.literal("all"), count(1, 100_000)], { error: "a number of files, or all" })
+          .default("all")
+          .describe("Rotated files that are kept of a log; the changelog's are always kept."),
+      })
+      .prefault({})
+      .describe("Rotation of the three logs."),
+    safe_when: z
+      .union([z.literal("all"), count(1, 1000)], { error: "a number of targets, or all" })
+      .optional()
+      .describe("How many targets must have verified a save before it is called safe."),
+    sync: z
+      .strictObject({
+        include: z.array(glob()).optional().describe("Keys that a whole-tree `sync` looks at."),
+        exclude: z.array(glob()).optional().describe("Keys that a whole-tree `sync` leaves out."),
+        snapshot_prefix: z.string().optional().describe("Folder at the target under which snapshots lie."),
+      })
+      .optional()
+      .describe("Whole-tree sync."),
+    guard: perZone(z.enum(["off", "warn", "hold"]))
+      .optional()
+      .describe("What happens to a save that looks like damage, for all zones or per zone."),
+    retention: z.record(zone(), retention).optional().describe("Which versions `prune` keeps, per zone."),
+    secrets: perZone(z.enum(["allow", "mask", "block"]))
+      .optional()
+      .describe("What happens to a file that seems to hold a secret, for all zones or per zone."),
+    bundles: z
+      .strictObject({
+        keep_runs: keep().describe("Runs that are kept."),
+        dedupe_uploads: z.boolean().optional().describe("Do not send the same bundle twice."),
+      })
+      .optional()
+      .describe("Bundles of what changed between two runs."),
+    hooks: z
+      .record(
+        name("an event"),
+        z.strictObject({
+          command: z.array(z.string().min(1)).min(1).optional().describe("Program and arguments to run."),
+          url: url().optional().describe("Address that is sent the event."),
+          notice: z.boolean().optional().describe("Show a desktop notice."),
+        }),
+      )
+      .optional()
+      .describe("Alarms, by event."),
+  });
+}
+
+export type PathsSchema = ReturnType<typeof build>;
+/** `paths.json` after defaults and units, before any path is resolved. */
+export type PathsFile = z.output<PathsSchema>;
+
+/** The schema, for a registry with these target types. */
+export function pathsSchema(targetTypes: readonly string[] = []): PathsSchema {
+  return build(targetTypes);
+}
+
+/** The JSON Schema of `paths.json` as editors use it; `docs/paths.schema.json` is this. */
+export function pathsJsonSchema(): Record<string, unknown> {
+  const comment = { type: "string", description: "A comment." };
+  return z.toJSONSchema(pathsSchema(), {
+    io: "input",
+    override: ({ jsonSchema }) => {
+      if (jsonSchema.type !== "object") return;
+      jsonSchema.properties = { ...jsonSchema.properties, "//": comment } as typeof jsonSchema.properties;
+      if (jsonSchema.propertyNames !== undefined)
+        jsonSchema.propertyNames = { anyOf: [{ const: "//" }, jsonSchema.propertyNames] } as typeof jsonSchema.propertyNames;
+    },
+  }) as Record<string, unknown>;
+}
