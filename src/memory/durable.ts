@@ -1,0 +1,174 @@
+/**
+ * Bytes to disk so that they are there after a power cut: the one way in which this room writes files.
+ * @module
+ */
+import { open, mkdir, rename, stat, utimes, writeFile, type FileHandle } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import writeFileAtomic from "write-file-atomic";
+import { errnoOf } from "../core/errors.ts";
+import type { Chunks } from "../core/target.ts";
+
+export type Bytes = Uint8Array | (() => Chunks);
+
+/** Our writes date the file this much before now: any later write by others shows, even within one tick of the file system's clock. */
+const SEAL_MS = 100;
+const GRAIN_NS = 20_000_000n;
+const COARSE_GRAIN_NS = 2_100_000_000n; // FAT counts in 2 s
+const SECOND_NS = 1_000_000_000n;
+
+interface Times {
+  readonly ino: bigint;
+  readonly size: bigint;
+  readonly mtimeNs: bigint;
+  readonly ctimeNs: bigint;
+}
+
+/** Identity of a file's content as far as the file system tells it without reading. */
+export const stampOf = (s: Times): string => `${s.ino}:${s.size}:${s.mtimeNs}:${s.ctimeNs}`;
+
+/** `stampOf`, or null when a write within the same tick of the clock could hide behind it. `seenMs`: when it was looked at. */
+export function settledStamp(s: Times, seenMs: number): string | null {
+  const grain = s.mtimeNs % SECOND_NS === 0n ? COARSE_GRAIN_NS : GRAIN_NS;
+  return s.mtimeNs + grain < BigInt(Math.trunc(seenMs)) * 1_000_000n ? stampOf(s) : null;
+}
+
+/** `stampOf` of a file that we dated `sealed`, or null when its date says that someone wrote after us. */
+function sealedStamp(s: Times, sealed: number): string | null {
+  const distance = s.mtimeNs - BigInt(Math.trunc(sealed * 1000)) * 1_000n;
+  return distance > -2_000_000n && distance < 2_000_000n ? stampOf(s) : null;
+}
+
+const sealTime = () => Date.now() - SEAL_MS;
+
+export async function fsyncFolder(path: string): Promise<void> {
+  if (process.platform === "win32") return; // folders cannot be opened there; NTFS journals the names itself
+  const handle = await open(path, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Makes a folder and its missing parents; the names are on disk when it resolves. */
+export async function makeFolder(path: string, mode?: number): Promise<void> {
+  const first = await mkdir(path, { recursive: true, ...(mode === undefined ? {} : { mode }) });
+  if (first === undefined) return;
+  for (let at = path; ; at = dirname(at)) {
+    await fsyncFolder(dirname(at));
+    if (at === first) return;
+  }
+}
+
+async function writeAll(handle: FileHandle, bytes: Bytes): Promise<void> {
+  if (typeof bytes !== "function") return handle.writeFile(bytes);
+  for await (const chunk of bytes()) await handle.writeFile(chunk); // at the current position, looping over short writes
+}
+
+const windowsLocks = new Set(["EPERM", "EACCES", "EBUSY"]);
+
+async function retryOnWindowsLocks<T>(work: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await work();
+    } catch (error) {
+      if (process.platform !== "win32" || tries >= 8 || !windowsLocks.has(errnoOf(error))) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 10 * tries)); // a virus scanner or an editor has it open for a moment
+    }
+  }
+}
+
+export interface WriteOptions {
+  /** Permissions of a new file; an existing file keeps its own. */
+  readonly mode?: number | undefined;
+  /** Runs when the new bytes are written beside the file and nothing is replaced yet; throwing keeps the old file. */
+  readonly beforeRename?: (() => Promise<void>) | undefined;
+}
+
+/**
+ * Replaces or creates a whole file: all of it is there, or the old one is. Temporary file in the same folder, fsync,
+ * rename, fsync of the folder. The bytes go in by write-file-atomic's hook, because its own write puts a truncated
+ * file in place on a full disk. Answers the new file's stamp; null when someone wrote to it at the same moment.
+ */
+export async function writeDurably(path: string, bytes: Bytes, options: WriteOptions = {}): Promise<string | null> {
+  const folder = dirname(path);
+  await makeFolder(folder);
+  const sealed = sealTime();
+  await retryOnWindowsLocks(() =>
+    writeFileAtomic(path, "", {
+      ...(options.mode === undefined ? {} : { mode: options.mode & 0o7777 }),
+      tmpfileCreated: async (temporary: string) => {
+        if (typeof bytes !== "function") await writeFile(temporary, bytes);
+        else {
+          const handle = await open(temporary, "r+");
+          try {
+            await writeAll(handle, bytes);
+          } finally {
+            await handle.close();
+          }
+        }
+        await utimes(temporary, sealed / 1000, sealed / 1000);
+        await options.beforeRename?.();
+      },
+    }),
+  );
+  await fsyncFolder(folder);
+  return sealedStamp(await stat(path, { bigint: true }), sealed);
+}
+
+/** Creates a file of our own (a head, a spooled body) that no one else touches; refuses to replace one. */
+export async function createDurably(path: string, bytes: Bytes, mode: number): Promise<void> {
+  await makeFolder(dirname(path), 0o700);
+  const handle = await open(path, "wx", mode);
+  try {
+    await writeAll(handle, bytes);
+    await handle.datasync();
+  } finally {
+    await handle.close();
+  }
+  await fsyncFolder(dirname(path));
+}
+
+export interface Appended {
+  /** Size of the file afterwards. Larger than expected when another program wrote at the same time. */
+  readonly size: number;
+  readonly stamp: string | null;
+}
+
+/**
+ * Adds bytes at the end of a file, wherever the end is by now, so that no other writer's bytes are overwritten. The
+ * file is not rewritten. On an error part of the bytes may be there: the caller takes them back.
+ */
+export async function appendDurably(path: string, bytes: Uint8Array): Promise<Appended> {
+  const handle = await open(path, "a");
+  try {
+    await handle.writeFile(bytes);
+    const sealed = sealTime();
+    await handle.utimes(sealed / 1000, sealed / 1000);
+    await handle.datasync();
+    const after = await handle.stat({ bigint: true });
+    return { size: Number(after.size), stamp: sealedStamp(after, sealed) };
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Cuts a file to `size` bytes. Only ever called for bytes that are known to be ours. */
+export async function cutDurably(path: string, size: number): Promise<void> {
+  const handle = await open(path, "r+");
+  try {
+    await handle.truncate(size);
+    await handle.datasync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Moves a file of our own within one file system. */
+export async function moveDurably(from: string, to: string): Promise<void> {
+  await makeFolder(dirname(to), 0o700);
+  await rename(from, to);
+  await fsyncFolder(dirname(to));
+}
+
+export const inFolder = (folder: string, key: string): string => join(folder, ...key.split("/"));

@@ -1,0 +1,240 @@
+/**
+ * The order of a save (DESIGN section 3): intent, archive copy, head, live file, acceptance. Whatever stops it in
+ * between, here or in a process that died, is finished or taken back from what is on the disk; what fits neither is
+ * left as it is, and the next look keeps it as an external version.
+ * @module
+ */
+import { readdir, rm, stat, unlink } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { errnoOf } from "../core/errors.ts";
+import type { Key } from "../core/key.ts";
+import type { Version } from "../core/version.ts";
+import type { Content, Intent, Saves } from "../state/saves.ts";
+import { digestOfFile, readPieces, sameBytes } from "./content.ts";
+import { appendDurably, cutDurably, fsyncFolder, writeDurably, type Appended, type Bytes } from "./durable.ts";
+import type { Heads, Owner } from "./heads.ts";
+import { statLive } from "./live.ts";
+import type { Places } from "./places.ts";
+
+/** Where a save is; tests stop the process there. */
+export type Step = "begun" | "archived" | "headed" | "written" | "accepted" | "cleaned";
+
+export interface JournalParts {
+  readonly saves: Saves;
+  readonly heads: Heads;
+  readonly places: Places;
+  /** Which targets shall hold a key. */
+  readonly targetsFor: (key: Key) => readonly string[];
+  readonly step?: ((step: Step) => void | Promise<void>) | undefined;
+}
+
+export interface Journal {
+  /**
+   * Does what `intent` says and accepts it. `bytes` are the new content, or for a growing head what is added.
+   * `owner` is that of the archive copy. Throws with everything taken back.
+   */
+  run(intent: Intent, path: string, bytes: Bytes | { readonly spooled: string }, owner: Owner | undefined, stamp?: string | null): Promise<Version>;
+  /** Settles what a save left behind that did not come to its end. The key must be claimed. */
+  recover(intent: Intent): Promise<"forwards" | "backwards" | "neither">;
+}
+
+/** Thrown by `run` when another program appended at the same moment. The live file is then left as it is. */
+export class Interleaved extends Error {}
+
+/** The live file is no longer what was looked at; nothing was changed. */
+export class Moved extends Error {}
+
+export function createJournal({ saves, heads, places, targetsFor, step }: JournalParts): Journal {
+  const grows = (intent: Intent) => intent.old !== null && intent.new !== null && intent.old.base === intent.new.base;
+
+  const makeArchive = async (intent: Intent, owner: Owner | undefined) => {
+    if (!intent.archived_as || !intent.old) return;
+    await heads.become(intent.old, places.pathOf(intent.archived_as), owner);
+    await step?.("archived");
+  };
+
+  const makeHead = async (intent: Intent & { new: Content }, bytes: Bytes | { spooled: string }) => {
+    if (typeof bytes === "object" && "spooled" in bytes) await heads.adopt(intent.new.base, bytes.spooled);
+    else if (grows(intent)) await heads.grow(intent.new.base, intent.old?.size ?? 0, bytes);
+    else await heads.create(intent.new.base, bytes, 0o666);
+    await step?.("headed");
+  };
+
+  const writeLive = async (intent: Intent, path: string, seen: string, bytes: Bytes | { spooled: string }): Promise<string | null> => {
+    const unmoved = () => {
+      const now = statLive(path);
+      if ((now ? `${now.ino}:${now.size}:${now.mtimeNs}` : "") !== seen) throw new Moved();
+    };
+    if (!intent.new) {
+      unmoved();
+      await unlink(path);
+      await fsyncFolder(dirname(path));
+      return null;
+    }
+    if (grows(intent)) {
+      unmoved();
+      const appended: Appended = await appendDurably(path, bytes as Uint8Array);
+      if (appended.size !== intent.new.size) throw new Interleaved();
+      return appended.stamp;
+    }
+    const { new: content } = intent;
+    const source: Bytes = typeof bytes === "object" && "spooled" in bytes ? () => heads.source(content).open() : bytes;
+    return writeDurably(path, source, { beforeRename: async () => unmoved() });
+  };
+
+  const accept = (intent: Intent, stamp: string | null): Promise<Version> =>
+    saves.accept(intent, {
+      stamp,
+      targets: intent.new ? targetsFor(intent.key) : [],
+      archiveTargets: intent.archived_as ? targetsFor(intent.archived_as) : [],
+    });
+
+  const clean = async (intent: Intent) => {
+    await step?.("accepted");
+    try {
+      if (intent.old && intent.old.base !== intent.new?.base) await heads.remove(intent.old.base);
+    } catch {
+      // the save is accepted whatever happens now; `doctor` finds a head that no key uses
+    }
+    await step?.("cleaned");
+  };
+
+  const identity = (path: string) => {
+    const s = statLive(path);
+    return s ? `${s.ino}:${s.size}:${s.mtimeNs}` : "";
+  };
+
+  /** Removes what a save made beside the live file; the old head stays what it was. */
+  const dropTraces = async (intent: Intent) => {
+    const { old, archived_as } = intent;
+    if (old && archived_as) {
+      const copy = places.pathOf(archived_as);
+      const isOurs = await heads.isCopy(old, copy).catch((error: unknown) => {
+        if (errnoOf(error) === "ENOENT") return false;
+        throw error;
+      });
+      if (isOurs) {
+        await unlink(copy);
+        await fsyncFolder(dirname(copy));
+      }
+    }
+    if (grows(intent) && old) await heads.shrink(old.base, old.size);
+    else if (intent.new) await heads.remove(intent.new.base);
+  };
+
+  /** Brings the old content back where the new one was already put in place. */
+  const putBack = async (intent: Intent, path: string) => {
+    const { old } = intent;
+    const live = await digestOfFile(path);
+    if (live?.sha256 !== intent.new?.sha256) return;
+    if (grows(intent) && old) await cutDurably(path, old.size);
+    else if (old) await writeDurably(path, () => heads.source(old).open());
+    else {
+      await rm(path, { force: true });
+      await fsyncFolder(dirname(path));
+    }
+  };
+
+  const takeBack = async (intent: Intent, path: string, error: unknown) => {
+    try {
+      if (intent.writes && !(error instanceof Interleaved) && !(error instanceof Moved)) {
+        if (grows(intent)) await cutOwnTail(intent, path);
+        await putBack(intent, path);
+      }
+      await dropTraces(intent);
+      await saves.withdraw(intent);
+    } catch {
+      // the disk refuses this too: the intent stays, and whoever opens the memory next settles it the same way
+    }
+  };
+
+  /** An append that was cut off: what is behind the old length is a beginning of the bytes that were to be added. */
+  const cutOwnTail = async (intent: Intent, path: string): Promise<boolean> => {
+    const { old } = intent;
+    const size = Number(statLive(path)?.size ?? -1n);
+    if (!old || !intent.new || size <= old.size || size >= intent.new.size) return false;
+    if ((await digestOfFile(path, old.size))?.sha256 !== old.sha256) return false;
+    if (!(await sameBytes(path, old.size, size, heads.path(old.base), old.size))) return false;
+    await cutDurably(path, old.size);
+    return true;
+  };
+
+  /** Finishes a save whose new content is in place. */
+  const forwards = async (intent: Intent, path: string) => {
+    const { new: content, old } = intent;
+    if (content && !(await heads.holds(content))) {
+      if (grows(intent) && old) await heads.grow(old.base, old.size, () => readPieces(path, old.size, content.size));
+      else await heads.create(content.base, () => readPieces(path, 0, content.size), 0o666);
+    }
+    if (intent.archived_as && old) {
+      const copy = places.pathOf(intent.archived_as);
+      if ((await digestOfFile(copy))?.sha256 !== old.sha256) {
+        await rm(copy, { force: true }); // a copy that was cut off; the name was free when the save began
+        await heads.become(old, copy, undefined);
+      }
+    }
+    await accept(intent, null);
+    await clean(intent);
+  };
+
+  /** write-file-atomic leaves `<name>.<digits>` beside the file when its process is killed. */
+  const dropTemporaries = async (intent: Intent, path: string) => {
+    const names = await readdir(dirname(path)).catch((error: unknown) => {
+      if (errnoOf(error) === "ENOENT") return [];
+      throw error;
+    });
+    for (const name of names) {
+      if (!name.startsWith(`${basename(path)}.`) || !/^\d{6,10}$/.test(name.slice(basename(path).length + 1))) continue;
+      const temporary = join(dirname(path), name);
+      const { size } = await stat(temporary);
+      const { new: content } = intent;
+      const isOurs = size === 0 || (content !== null && size <= content.size && (await beginsLike(temporary, size, heads.path(content.base))));
+      if (isOurs) await rm(temporary, { force: true });
+    }
+  };
+
+  const beginsLike = (path: string, size: number, other: string) =>
+    sameBytes(path, 0, size, other, 0).catch((error: unknown) => {
+      if (errnoOf(error) === "ENOENT") return false;
+      throw error;
+    });
+
+  return {
+    async run(intent, path, bytes, owner, stamp = null) {
+      const seen = identity(path);
+      await saves.begin(intent);
+      let version: Version;
+      try {
+        await step?.("begun");
+        await makeArchive(intent, owner);
+        if (intent.new) await makeHead({ ...intent, new: intent.new }, bytes);
+        const written = intent.writes ? await writeLive(intent, path, seen, bytes) : stamp;
+        await step?.("written");
+        version = await accept(intent, written);
+      } catch (error) {
+        await takeBack(intent, path, error);
+        throw error;
+      }
+      await clean(intent);
+      return version;
+    },
+    async recover(intent) {
+      const path = places.place(intent.key).path;
+      if (!intent.writes) {
+        await dropTraces(intent);
+        await saves.withdraw(intent);
+        return "backwards";
+      }
+      await dropTemporaries(intent, path);
+      const live = await digestOfFile(path);
+      if (live?.sha256 === intent.new?.sha256) {
+        await forwards(intent, path);
+        return "forwards";
+      }
+      const untouched = live?.sha256 === intent.old?.sha256 || (grows(intent) && (await cutOwnTail(intent, path)));
+      await dropTraces(intent);
+      await saves.withdraw(intent);
+      return untouched ? "backwards" : "neither";
+    },
+  };
+}

@@ -1,0 +1,464 @@
+/**
+ * The save manager: append, replace, archive, and the post-save hook for a file that someone else wrote. A save is
+ * accepted when its promise resolves: file, version, archive copy and pending jobs survive `kill -9` and power loss.
+ * @module
+ */
+import { createHash, type Hash } from "node:crypto";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { Clock } from "../core/clock.ts";
+import { AftersaveError, asAftersaveError } from "../core/errors.ts";
+import { foldKey, type ArchiveFolder, type Key } from "../core/key.ts";
+import { actorOf, type Actor, type Meta, type Op, type Version } from "../core/version.ts";
+import type { Claims } from "../state/claims.ts";
+import type { Content, Head, Intent, Saves } from "../state/saves.ts";
+import { digestOf, digestOfFile, readPieces, sameBytes, type Body } from "./content.ts";
+import { createDurably, type Bytes } from "./durable.ts";
+import { createEvents, type Events, type Listener, type MemoryEvents } from "./events.ts";
+import type { Heads } from "./heads.ts";
+import { Interleaved, Moved, type Journal } from "./journal.ts";
+import { lookAt, statLive, type Look } from "./live.ts";
+import type { Place, Places } from "./places.ts";
+import type { Receipt } from "./receipt.ts";
+
+export interface SaveOptions {
+  /** The content that the save was computed from; `null`: the key must hold nothing. Otherwise `E_STALE` with the current hash. */
+  readonly if_sha256?: string | null | undefined;
+  /** Gives up waiting for another writer of this key. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What `saved` may be told of the change besides the actor. */
+export interface SavedMeta extends Meta {
+  /** What the writer says it did; checked against the bytes. Without it the change is `external`. */
+  readonly op?: "append" | "replace" | "archive" | undefined;
+}
+
+export interface SaveManagerParts {
+  readonly saves: Saves;
+  readonly claims: Claims;
+  readonly heads: Heads;
+  readonly places: Places;
+  readonly journal: Journal;
+  readonly clock: Clock;
+  readonly archive: ArchiveFolder;
+  readonly spoolDir: string;
+  /** A new version id; sortable. */
+  readonly newId: () => string;
+  /** Targets of a key with the path it has there, for receipts. */
+  readonly uploadsOf: (key: Key) => Receipt["uploads"];
+  /** Called after each acceptance, when log lines and jobs wait. */
+  readonly onAccepted?: (() => void) | undefined;
+}
+
+interface Held {
+  readonly place: Place;
+  readonly head: Head | undefined;
+  /** Of the head's content, when it was just read. */
+  readonly state: Hash | undefined;
+}
+
+const IN_MEMORY = 8 << 20;
+const KEPT_HASHES = 64;
+/** How often a save looks again at a file that others change at the same moment. */
+const TRIES = 20;
+
+export class SaveManager {
+  readonly #parts: SaveManagerParts;
+  readonly #events: Events<MemoryEvents> = createEvents<MemoryEvents>();
+  /** Hash states of heads that were appended to, so that the next append hashes only what it adds. */
+  readonly #hashes = new Map<Key, { sha256: string; state: Hash }>();
+
+  constructor(parts: SaveManagerParts) {
+    this.#parts = parts;
+  }
+
+  /** Listens to what was accepted or uploaded; returns the way to stop. A listener can harm neither saves nor other listeners. */
+  on<Name extends keyof MemoryEvents>(name: Name, listener: Listener<MemoryEvents[Name]>): () => void {
+    return this.#events.on(name, listener);
+  }
+
+  off<Name extends keyof MemoryEvents>(name: Name, listener: Listener<MemoryEvents[Name]>): void {
+    this.#events.off(name, listener);
+  }
+
+  emit<Name extends keyof MemoryEvents>(name: Name, event: MemoryEvents[Name]): void {
+    this.#events.emit(name, event);
+  }
+
+  /** Adds `body` at the end; makes the file when there is none. The file is not rewritten. */
+  async append(key: string, body: Body, meta: Meta = {}, options: SaveOptions = {}): Promise<Receipt> {
+    return this.#save("append", key, options, meta, (held, actor) => this.#append(held, body, actor));
+  }
+
+  /** Makes `body` the whole content. What was there before becomes an archive copy. The same bytes answer `unchanged`. */
+  async replace(key: string, body: Body, meta: Meta = {}, options: SaveOptions = {}): Promise<Receipt> {
+    return this.#save("replace", key, options, meta, (held, actor) => this.#replace(held, body, actor));
+  }
+
+  /** Moves the file to the archive; a later save to this key starts afresh. `E_NOT_FOUND` when there is none. */
+  async archive(key: string, meta: Meta = {}, options: SaveOptions = {}): Promise<Receipt> {
+    return this.#save("archive", key, options, meta, async ({ place, head }, actor) => {
+      if (!head) throw notFound(place.key);
+      return this.#run(place, await this.#intent("archive", place.key, head, null, actor, true), new Uint8Array());
+    });
+  }
+
+  /**
+   * The post-save hook: someone else has already written, changed or removed the file. What was accepted before is
+   * kept; a claimed `op` that the bytes do not bear out is recorded as `external`, and a warning says so.
+   */
+  async saved(key: string, meta: SavedMeta = {}, options: Pick<SaveOptions, "signal"> = {}): Promise<Receipt> {
+    const place = this.#parts.places.savable(this.#parts.places.keyOf(key));
+    return this.#claimed(place.key, options.signal, async () => {
+      for (let tries = 1; ; tries++) {
+        const head = await this.#parts.saves.head(place.key);
+        const look = await lookAt(place.path, head);
+        if (look.kind === "absent" && !head) throw notFound(place.key);
+        if (look.kind === "same") return this.#unchanged(place, head as Head, look.stamp);
+        try {
+          return await this.#adopt(place, head, look, actorOf(meta, meta.op ? null : "unattributed"), meta.op);
+        } catch (error) {
+          if (!(error instanceof Moved) || tries >= TRIES) throw error;
+        }
+      }
+    });
+  }
+
+  async #save(
+    op: Op,
+    text: string,
+    options: SaveOptions,
+    meta: Meta,
+    work: (held: Held, actor: Actor) => Promise<Receipt>,
+  ): Promise<Receipt> {
+    const place = this.#parts.places.savable(this.#parts.places.keyOf(text));
+    const actor = actorOf(meta);
+    return this.#claimed(place.key, options.signal, async () => {
+      for (let tries = 1; ; tries++) {
+        try {
+          const held = await this.#settle(place);
+          checkPrecondition(place.key, held.head, options.if_sha256);
+          return await work(held, actor);
+        } catch (error) {
+          // the file changed between the look and the write: look again, keep that too, and write then
+          if (!(error instanceof Moved)) throw asAftersaveError(error, `${op} of ${place.key}`);
+          if (tries >= TRIES) throw busy(place.key);
+        }
+      }
+    });
+  }
+
+  /** One writer per key over all processes; what a dead one left is settled first. */
+  async #claimed<T>(key: Key, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+    const { claims, saves, journal } = this.#parts;
+    const release = await claims.take("save", foldKey(key), { signal });
+    try {
+      const left = await saves.intent(key);
+      if (left) await journal.recover(left);
+      return await work();
+    } catch (error) {
+      if (signal?.aborted) throw error;
+      throw error instanceof Moved ? busy(key) : asAftersaveError(error, `saving ${key}`);
+    } finally {
+      release();
+    }
+  }
+
+  /** Finishes or takes back what dead processes left; called when the memory is opened. Answers how many. */
+  async recoverAll(): Promise<number> {
+    const { claims, saves, journal } = this.#parts;
+    let count = 0;
+    for (const { key } of await saves.intents()) {
+      const release = await claims.tryTake("save", foldKey(key));
+      if (!release) continue; // its writer lives
+      try {
+        const left = await saves.intent(key);
+        if (left) {
+          await journal.recover(left);
+          count++;
+        }
+      } finally {
+        release();
+      }
+    }
+    return count;
+  }
+
+  /** The head after whatever others did to the live file has been versioned. */
+  async #settle(place: Place): Promise<Held> {
+    const { saves } = this.#parts;
+    for (;;) {
+      const head = await saves.head(place.key);
+      const look = await lookAt(place.path, head);
+      if (look.kind === "absent" && !head) return { place, head: undefined, state: undefined };
+      if (look.kind === "same") {
+        const { stamp, version } = head as Head;
+        if (look.stamp && look.stamp !== stamp) await saves.stamp(place.key, version, look.stamp);
+        return { place, head, state: look.state };
+      }
+      await this.#adopt(place, head, look, actorOf({}, "unattributed"), undefined);
+      const adopted = await saves.head(place.key);
+      if (look.kind === "absent") return { place, head: undefined, state: undefined };
+      if (adopted?.sha256 === look.digest.sha256) return { place, head: adopted, state: look.digest.state };
+    }
+  }
+
+  async #append(held: Held, body: Body, actor: Actor): Promise<Receipt> {
+    const { place, head } = held;
+    const bytes = await inMemory(body);
+    if (!head) return this.#writeWhole(place, undefined, bytes, "append", actor);
+    if (bytes.length === 0) return this.#unchanged(place, head, null);
+    const state = (await this.#stateOf(held, head)).copy().update(bytes);
+    const content: Content = { base: head.base, sha256: state.copy().digest("hex"), size: head.size + bytes.length };
+    const intent = await this.#intent("append", place.key, head, content, actor, true);
+    try {
+      const receipt = await this.#run(place, intent, bytes);
+      this.#keepState(place.key, content.sha256, state);
+      return receipt;
+    } catch (error) {
+      if (!(error instanceof Interleaved)) throw error;
+      return this.#untangle(place, head, content, bytes, actor);
+    }
+  }
+
+  /** Another program appended while we did: its bytes are versioned as external, ours as the append that they are. */
+  async #untangle(place: Place, head: Head, content: Content, bytes: Uint8Array, actor: Actor): Promise<Receipt> {
+    const { path, key } = place;
+    const growth = (old: Head, to: Content, op: Op, who: Actor) => this.#intent(op, key, old, to, who, false);
+    const add = async (old: Head, end: number, op: Op, who: Actor) => {
+      const digest = await digestOf(readPieces(path, 0, end));
+      const intent = await growth(old, { base: old.base, sha256: digest.sha256, size: digest.size }, op, who);
+      return this.#run(place, intent, () => readPieces(path, old.size, end));
+    };
+    if ((await digestOfFile(path, content.size))?.sha256 === content.sha256) return add(head, content.size, "append", actor); // theirs is behind ours
+    const size = Number(statLive(path)?.size ?? 0n);
+    const start = size - bytes.length;
+    const spool = await this.#spool(async function* () {
+      yield bytes;
+    });
+    try {
+      const ours = start >= head.size && (await sameBytes(path, start, size, spool.path, 0));
+      const kept = (await digestOfFile(path, head.size))?.sha256 === head.sha256;
+      if (ours && kept) {
+        await add(head, start, "external", actorOf({}, "unattributed"));
+        return await add((await this.#parts.saves.head(key)) as Head, size, "append", actor);
+      }
+    } finally {
+      await rm(spool.path, { force: true });
+    }
+    const { head: now } = await this.#settle(place);
+    throw new AftersaveError("E_INTERLEAVED", `another program wrote into ${key} while this append was under way`, {
+      hint: "Look at the file: the bytes of both are in it. Let that program save through aftersave, or call `saved` after it.",
+      details: { version: now?.version ?? null },
+    });
+  }
+
+  async #replace({ place, head }: Held, body: Body, actor: Actor): Promise<Receipt> {
+    if (typeof body === "string" || body instanceof Uint8Array) {
+      const bytes = toBytes(body);
+      if (head && head.size === bytes.length && head.sha256 === sha256Of(bytes)) return this.#unchanged(place, head, null);
+      return this.#writeWhole(place, head, bytes, "replace", actor);
+    }
+    const spool = await this.#spool(() => (Symbol.asyncIterator in body ? body : readPieces(body.path)));
+    try {
+      if (head && head.sha256 === spool.sha256) return await this.#unchanged(place, head, null);
+      const content = { base: this.#parts.newId(), sha256: spool.sha256, size: spool.size };
+      const intent = await this.#intent("replace", place.key, head, content, actor, true, content.base);
+      return await this.#run(place, intent, { spooled: spool.path });
+    } finally {
+      await rm(spool.path, { force: true });
+    }
+  }
+
+  async #writeWhole(place: Place, head: Head | undefined, bytes: Uint8Array, op: Op, actor: Actor): Promise<Receipt> {
+    const state = createHash("sha256").update(bytes);
+    const content = { base: this.#parts.newId(), sha256: state.copy().digest("hex"), size: bytes.length };
+    const receipt = await this.#run(place, await this.#intent(op, place.key, head, content, actor, true, content.base), bytes);
+    this.#keepState(place.key, content.sha256, state);
+    return receipt;
+  }
+
+  /** Versions what someone else did to the live file. */
+  async #adopt(
+    place: Place,
+    head: Head | undefined,
+    look: Exclude<Look, { kind: "same" }>,
+    actor: Actor,
+    claimed: "append" | "replace" | "archive" | undefined,
+  ): Promise<Receipt> {
+    const { key, path } = place;
+    const did = look.kind === "absent" ? "archive" : look.prefix || !head ? "append" : "replace";
+    const bornOut = claimed === did || (claimed === "replace" && look.kind === "changed");
+    const op: Op = claimed && bornOut ? claimed : "external";
+    const warnings =
+      claimed && !bornOut ? [`the file was said to be changed by ${claimed}, but its bytes say ${did}; recorded as external`] : [];
+    if (look.kind === "absent") return this.#run(place, await this.#intent(op, key, head, null, actor, false), new Uint8Array(), null, warnings);
+
+    const { prefix } = look;
+    if (prefix && head && claimed !== "replace") {
+      const content = { base: head.base, sha256: look.digest.sha256, size: look.digest.size };
+      const intent = await this.#intent(op, key, head, content, actor, false);
+      const tail = () => checked(readPieces(path, head.size, content.size), prefix.copy(), content.sha256);
+      const receipt = await this.#run(place, intent, tail, look.stamp, warnings);
+      if (look.stamp) this.#keepState(key, content.sha256, look.digest.state);
+      return receipt;
+    }
+    const before = statLive(path);
+    const spool = await this.#spool(() => readPieces(path));
+    try {
+      const after = statLive(path);
+      const calm = before && after && before.mtimeNs === after.mtimeNs && spool.sha256 === look.digest.sha256;
+      const content = { base: this.#parts.newId(), sha256: spool.sha256, size: spool.size };
+      const intent = await this.#intent(op, key, head, content, actor, false, content.base);
+      return await this.#run(place, intent, { spooled: spool.path }, calm ? look.stamp : null, warnings);
+    } finally {
+      await rm(spool.path, { force: true });
+    }
+  }
+
+  async #intent(
+    op: Op,
+    key: Key,
+    old: Head | undefined,
+    content: Content | null,
+    actor: Actor,
+    writes: boolean,
+    id = this.#parts.newId(),
+  ): Promise<Intent> {
+    const { saves, places, archive, clock } = this.#parts;
+    const timestamp = new Date(clock.now()).toISOString();
+    const outlived = old && old.base !== content?.base;
+    const taken = async (name: Key) => statLive(places.pathOf(name)) !== undefined;
+    return {
+      version: id,
+      key,
+      op,
+      writes,
+      old: old ? { base: old.base, sha256: old.sha256, size: old.size } : null,
+      new: content,
+      archived_as: outlived ? await saves.freeArchiveKey(key, timestamp, archive, taken) : null,
+      actor,
+      timestamp,
+    };
+  }
+
+  async #run(
+    place: Place,
+    intent: Intent,
+    bytes: Bytes | { readonly spooled: string },
+    stamp: string | null = null,
+    warnings: readonly string[] = [],
+  ): Promise<Receipt> {
+    const version = await this.#parts.journal.run(intent, place.path, bytes, place.stats, stamp);
+    this.#hashes.delete(place.key);
+    this.#parts.onAccepted?.();
+    const receipt = this.#receipt(version, false, warnings);
+    this.emit(version.op, receipt);
+    return receipt;
+  }
+
+  async #unchanged(place: Place, head: Head, stamp: string | null): Promise<Receipt> {
+    const { saves } = this.#parts;
+    if (stamp && stamp !== head.stamp) await saves.stamp(place.key, head.version, stamp);
+    const version = await saves.version(head.version);
+    if (!version) throw new AftersaveError("E_STATE_CORRUPT", `the version of ${place.key} is missing`, { hint: "Run `aftersave doctor --rebuild`." });
+    return this.#receipt(version, true, []);
+  }
+
+  #receipt(v: Version, unchanged: boolean, warnings: readonly string[]): Receipt {
+    return {
+      version: v.version,
+      op: v.op,
+      file: v.file,
+      sha256: v.sha256,
+      size: v.size,
+      prev_sha256: v.prev_sha256,
+      archived_as: v.archived_as,
+      timestamp: v.timestamp,
+      unchanged,
+      undo: unchanged ? null : v.version,
+      uploads: unchanged || v.sha256 === null ? [] : this.#parts.uploadsOf(v.file),
+      warnings,
+    };
+  }
+
+  async #stateOf(held: Held, head: Head): Promise<Hash> {
+    const kept = this.#hashes.get(head.key);
+    if (kept?.sha256 === head.sha256) return kept.state;
+    if (held.state) return held.state;
+    const digest = await digestOfFile(this.#parts.heads.path(head.base), head.size);
+    if (digest?.sha256 === head.sha256) return digest.state;
+    throw new AftersaveError("E_IO", `the kept copy of ${head.key} is damaged`, {
+      hint: "Run `aftersave doctor`; the live file and the archive are untouched.",
+    });
+  }
+
+  #keepState(key: Key, sha256: string, state: Hash): void {
+    this.#hashes.delete(key);
+    this.#hashes.set(key, { sha256, state });
+    for (const oldest of this.#hashes.keys()) {
+      if (this.#hashes.size <= KEPT_HASHES) return;
+      this.#hashes.delete(oldest);
+    }
+  }
+
+  /** Puts a body of unknown length below `state_dir`, hashing it on the way. */
+  async #spool(pieces: () => AsyncIterable<Uint8Array>): Promise<{ path: string; sha256: string; size: number }> {
+    const path = join(this.#parts.spoolDir, this.#parts.newId());
+    const state = createHash("sha256");
+    let size = 0;
+    await createDurably(
+      path,
+      async function* () {
+        for await (const piece of pieces()) {
+          state.update(piece);
+          size += piece.length;
+          yield piece;
+        }
+      },
+      0o666,
+    );
+    return { path, sha256: state.digest("hex"), size };
+  }
+}
+
+const toBytes = (body: string | Uint8Array): Uint8Array => (typeof body === "string" ? Buffer.from(body, "utf8") : body);
+const sha256Of = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
+
+/** The bytes of an append, which are held in memory: they are small against the file. */
+async function inMemory(body: Body): Promise<Uint8Array> {
+  if (typeof body === "string" || body instanceof Uint8Array) return toBytes(body);
+  const pieces: Buffer[] = [];
+  let size = 0;
+  for await (const piece of Symbol.asyncIterator in body ? body : readPieces(body.path)) {
+    size += piece.length;
+    if (size > IN_MEMORY * 16)
+      throw new AftersaveError("E_USAGE", "an append of more than 128 MiB", { hint: "Append it in several pieces, or use replace." });
+    pieces.push(Buffer.from(piece));
+  }
+  return Buffer.concat(pieces, size);
+}
+
+/** Passes on what was looked at; fails when it is something else by now. */
+async function* checked(pieces: AsyncIterable<Uint8Array>, state: Hash, sha256: string): AsyncIterable<Uint8Array> {
+  for await (const piece of pieces) {
+    state.update(piece);
+    yield piece;
+  }
+  if (state.digest("hex") !== sha256) throw new Moved();
+}
+
+const notFound = (key: Key) =>
+  new AftersaveError("E_NOT_FOUND", `${key} does not exist`, { hint: "Check the key; `aftersave status` names the memory root." });
+
+const busy = (key: Key) =>
+  new AftersaveError("E_BUSY", `${key} is written by another program without pause`, { hint: "Let that program save through aftersave." });
+
+function checkPrecondition(key: Key, head: Head | undefined, expected: string | null | undefined): void {
+  if (expected === undefined || expected === (head?.sha256 ?? null)) return;
+  throw new AftersaveError("E_STALE", `${key} is not what this save was computed from`, {
+    hint: "Read the file again, compute the save from it, and give its sha256.",
+    details: { sha256: head?.sha256 ?? null },
+  });
+}

@@ -1,0 +1,188 @@
+/**
+ * What each target is known to hold, and how each target is doing.
+ * @module
+ */
+import type { ErrorCode } from "../core/errors.ts";
+import { foldKey, type Key } from "../core/key.ts";
+import type { DriverMemory, Seen } from "../core/target.ts";
+import { finishRow, type Job } from "./jobs.ts";
+import type { Database, Row } from "./sqlite.ts";
+
+/** The last verified copy of a key on a target. */
+export interface Mirrored extends Seen {
+  readonly key: Key;
+  readonly sha256: string;
+  readonly size: number;
+  readonly version: string;
+  readonly verified_at: number;
+  readonly drive_path: string;
+}
+
+export interface TargetState {
+  readonly name: string;
+  /** Our marker was seen in the target's root. */
+  readonly owned: boolean;
+  readonly last_success_at: number | null;
+  readonly last_verified_at: number | null;
+  readonly last_proven_restore_at: number | null;
+  /** The circuit is open until then: the target could not be reached. */
+  readonly open_until: number;
+  /** Why the last upload failed; null when it did not. */
+  readonly code: ErrorCode | null;
+}
+
+/** Someone else's content that was found at a target and kept there under another key. */
+export interface Conflict {
+  readonly target: string;
+  readonly key: Key;
+  readonly kept_as: Key;
+  readonly sha256: string | null;
+  readonly at: number;
+}
+
+export interface Ledger {
+  mirrored(target: string, key: Key): Promise<Mirrored | undefined>;
+  /** Another key that is the same name on a place that ignores case. */
+  twin(target: string, key: Key): Promise<Key | undefined>;
+  /** Ledger, upload log line and the end of the job, in one transaction. */
+  record(job: Pick<Job, "target" | "key" | "version">, copy: Mirrored, line: string): Promise<void>;
+  /** The job is over without a write. */
+  settle(job: Pick<Job, "target" | "key" | "version">, line: string): Promise<void>;
+  /** An outcome that ends no job. */
+  note(line: string): Promise<void>;
+  target(name: string): Promise<TargetState>;
+  setOwned(name: string): Promise<void>;
+  setHealth(name: string, health: { code: ErrorCode | null; openUntil: number }): Promise<void>;
+  addConflict(conflict: Conflict): Promise<void>;
+  /** Conflicts that no one has looked at, oldest first. */
+  conflicts(): Promise<Conflict[]>;
+  /** A person has seen them. */
+  acknowledgeConflicts(): Promise<number>;
+  driverMemory(target: string): DriverMemory;
+  /** Bytes of accepted content that none of `targets` holds, and the time of the oldest such save (null: none). */
+  unprotected(targets: readonly string[]): Promise<{ bytes: number; files: number }>;
+}
+
+const toTarget = (name: string, row: Row | undefined): TargetState => ({
+  name,
+  owned: row?.["owned"] === 1,
+  last_success_at: (row?.["last_success_at"] ?? null) as number | null,
+  last_verified_at: (row?.["last_verified_at"] ?? null) as number | null,
+  last_proven_restore_at: (row?.["last_proven_restore_at"] ?? null) as number | null,
+  open_until: Number(row?.["open_until"] ?? 0),
+  code: (row?.["code"] ?? null) as ErrorCode | null,
+});
+
+export function createLedger(db: Database, log: (log: "uploads", line: string) => void): Ledger {
+  const ensure = (name: string) => db.prepare("INSERT OR IGNORE INTO targets (name) VALUES (?)").run(name);
+  return {
+    async mirrored(target, key) {
+      const row = db.prepare("SELECT * FROM ledger WHERE target = ? AND key = ?").get(target, key);
+      if (!row) return undefined;
+      return {
+        key,
+        ...(row["id"] === null ? {} : { id: String(row["id"]) }),
+        rev: String(row["rev"]),
+        sha256: String(row["sha256"]),
+        size: Number(row["size"]),
+        version: String(row["version"]),
+        verified_at: Number(row["verified_at"]),
+        drive_path: String(row["drive_path"]),
+      };
+    },
+    async twin(target, key) {
+      const row = db.prepare("SELECT key FROM ledger WHERE target = ? AND fold = ? AND key <> ? LIMIT 1").get(target, foldKey(key), key);
+      return row && (row["key"] as Key);
+    },
+    async record(job, copy, line) {
+      db.transaction(() => {
+        db.prepare(
+          "INSERT OR REPLACE INTO ledger (target, key, fold, id, rev, sha256, size, version, verified_at, drive_path) VALUES (?,?,?,?,?,?,?,?,?,?)",
+        ).run(job.target, copy.key, foldKey(copy.key), copy.id ?? null, copy.rev, copy.sha256, copy.size, copy.version, copy.verified_at, copy.drive_path);
+        ensure(job.target);
+        db.prepare("UPDATE targets SET last_success_at = ?, last_verified_at = ?, open_until = 0, code = NULL WHERE name = ?").run(
+          copy.verified_at,
+          copy.verified_at,
+          job.target,
+        );
+        finishRow(db, job);
+        log("uploads", line);
+      });
+    },
+    async settle(job, line) {
+      db.transaction(() => {
+        finishRow(db, job);
+        log("uploads", line);
+      });
+    },
+    async note(line) {
+      db.transaction(() => log("uploads", line));
+    },
+    async target(name) {
+      return toTarget(name, db.prepare("SELECT * FROM targets WHERE name = ?").get(name));
+    },
+    async setOwned(name) {
+      db.transaction(() => {
+        ensure(name);
+        db.prepare("UPDATE targets SET owned = 1 WHERE name = ?").run(name);
+      });
+    },
+    async setHealth(name, { code, openUntil }) {
+      db.transaction(() => {
+        ensure(name);
+        db.prepare("UPDATE targets SET code = ?, open_until = ? WHERE name = ?").run(code, openUntil, name);
+      });
+    },
+    async addConflict(conflict) {
+      db.transaction(() =>
+        db
+          .prepare("INSERT OR IGNORE INTO conflicts (target, kept_as, key, sha256, at) VALUES (?,?,?,?,?)")
+          .run(conflict.target, conflict.kept_as, conflict.key, conflict.sha256, conflict.at),
+      );
+    },
+    async conflicts() {
+      return db
+        .prepare("SELECT * FROM conflicts WHERE seen = 0 ORDER BY at, kept_as")
+        .all()
+        .map((row) => ({
+          target: String(row["target"]),
+          key: row["key"] as Key,
+          kept_as: row["kept_as"] as Key,
+          sha256: row["sha256"] as string | null,
+          at: Number(row["at"]),
+        }));
+    },
+    async acknowledgeConflicts() {
+      return db.transaction(() => db.prepare("UPDATE conflicts SET seen = 1 WHERE seen = 0").run().changes);
+    },
+    driverMemory: (target) => ({
+      async get(name) {
+        const row = db.prepare("SELECT value FROM driver_memory WHERE target = ? AND name = ?").get(target, name);
+        return row && String(row["value"]);
+      },
+      async set(name, value) {
+        db.transaction(() => db.prepare("INSERT OR REPLACE INTO driver_memory (target, name, value) VALUES (?,?,?)").run(target, name, value));
+      },
+      async delete(name) {
+        db.transaction(() => db.prepare("DELETE FROM driver_memory WHERE target = ? AND name = ?").run(target, name));
+      },
+      async list(prefix) {
+        return db
+          .prepare("SELECT name, value FROM driver_memory WHERE target = ? AND substr(name, 1, ?) = ? ORDER BY name")
+          .all(target, prefix.length, prefix)
+          .map((row) => [String(row["name"]), String(row["value"])] as const);
+      },
+    }),
+    async unprotected(targets) {
+      const marks = targets.map(() => "?").join(",");
+      const row = db
+        .prepare(
+          `SELECT count(*) AS files, coalesce(sum(size), 0) AS bytes FROM (
+             SELECT key, sha256, size FROM heads UNION ALL SELECT key, sha256, size FROM archives) AS c
+           WHERE NOT EXISTS (SELECT 1 FROM ledger l WHERE l.key = c.key AND l.sha256 = c.sha256 AND l.target IN (${marks}))`,
+        )
+        .get(...targets);
+      return { bytes: Number(row?.["bytes"] ?? 0), files: Number(row?.["files"] ?? 0) };
+    },
+  };
+}

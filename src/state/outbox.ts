@@ -1,0 +1,81 @@
+/**
+ * Log lines that have their order. A line stays here until its log file is known to hold it on the disk, so that a
+ * crash or a power cut between this transaction and the file loses none and repeats none.
+ * @module
+ */
+import type { Database, Row } from "./sqlite.ts";
+
+export const LOGS = ["changes", "uploads", "archives"] as const;
+export type LogName = (typeof LOGS)[number];
+
+export interface Line {
+  readonly seq: number;
+  readonly line: string;
+}
+
+/** How far a log file was written. */
+export interface Mark {
+  /** Identity of the file; null when it was never written. */
+  readonly ino: string | null;
+  readonly size: number;
+  readonly seq: number;
+  /** The same, as far as it is known to be on the disk. */
+  readonly safe_size: number;
+  readonly safe_seq: number;
+}
+
+export interface Outbox {
+  /** Lines after `seq`, in order. */
+  after(log: LogName, seq: number, limit: number): Promise<Line[]>;
+  mark(log: LogName): Promise<Mark>;
+  /** Says how far the file was written. May be lost at a power cut: the file is then compared with the lines. */
+  setMark(log: LogName, mark: Pick<Mark, "ino" | "size" | "seq">): Promise<void>;
+  /** Everything up to the mark is on the disk; those lines are let go. */
+  setSafe(log: LogName, mark: Pick<Mark, "ino" | "size" | "seq">): Promise<void>;
+}
+
+const none: Mark = { ino: null, size: 0, seq: 0, safe_size: 0, safe_seq: 0 };
+
+const toMark = (row: Row): Mark => ({
+  ino: row["ino"] as string | null,
+  size: Number(row["size"]),
+  seq: Number(row["seq"]),
+  safe_size: Number(row["safe_size"]),
+  safe_seq: Number(row["safe_seq"]),
+});
+
+/** Within a transaction of the caller. */
+export function outboxRow(db: Database, log: LogName, line: string): void {
+  db.prepare("INSERT INTO outbox (log, line) VALUES (?,?)").run(log, line);
+}
+
+export function createOutbox(db: Database, relaxed: <T>(work: () => T) => T): Outbox {
+  const write = (log: LogName, mark: Mark) =>
+    db
+      .prepare("INSERT OR REPLACE INTO log_marks (log, ino, size, seq, safe_size, safe_seq) VALUES (?,?,?,?,?,?)")
+      .run(log, mark.ino, mark.size, mark.seq, mark.safe_size, mark.safe_seq);
+  const read = (log: LogName): Mark => {
+    const row = db.prepare("SELECT * FROM log_marks WHERE log = ?").get(log);
+    return row ? toMark(row) : none;
+  };
+  return {
+    async after(log, seq, limit) {
+      return db
+        .prepare("SELECT seq, line FROM outbox WHERE log = ? AND seq > ? ORDER BY seq LIMIT ?")
+        .all(log, seq, limit)
+        .map((row) => ({ seq: Number(row["seq"]), line: String(row["line"]) }));
+    },
+    async mark(log) {
+      return read(log);
+    },
+    async setMark(log, mark) {
+      relaxed(() => write(log, { ...read(log), ...mark }));
+    },
+    async setSafe(log, mark) {
+      relaxed(() => {
+        write(log, { ...mark, safe_size: mark.size, safe_seq: mark.seq });
+        db.prepare("DELETE FROM outbox WHERE log = ? AND seq <= ?").run(log, mark.seq);
+      });
+    },
+  };
+}

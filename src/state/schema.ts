@@ -1,0 +1,88 @@
+/**
+ * The tables, and how an older file becomes a newer one. One entry per schema version; entries are never edited.
+ * @module
+ */
+import { AftersaveError } from "../core/errors.ts";
+import type { Database } from "./sqlite.ts";
+
+const first = `
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+-- the current content of every key that holds something
+CREATE TABLE heads (
+  key TEXT PRIMARY KEY, version TEXT NOT NULL, base TEXT NOT NULL, sha256 TEXT NOT NULL, size INTEGER NOT NULL,
+  stamp TEXT                       -- identity of the live file when it was last known to hold this content; null: look again
+) STRICT, WITHOUT ROWID;
+
+-- saves under way; more than one per key cannot be, since the key is claimed
+CREATE TABLE intents (key TEXT PRIMARY KEY, version TEXT NOT NULL, body TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+CREATE TABLE versions (
+  place INTEGER PRIMARY KEY, version TEXT NOT NULL UNIQUE, op TEXT NOT NULL, file TEXT NOT NULL,
+  sha256 TEXT, size INTEGER, prev_sha256 TEXT, archived_as TEXT, timestamp TEXT NOT NULL, actor TEXT NOT NULL,
+  base TEXT,                       -- which growing copy holds these bytes as its first size bytes
+  salt TEXT NOT NULL, sum TEXT NOT NULL, prev TEXT
+) STRICT;
+CREATE INDEX versions_of_file ON versions (file, place);
+CREATE INDEX versions_of_hash ON versions (file, sha256);
+
+CREATE TABLE archives (key TEXT PRIMARY KEY, file TEXT NOT NULL, version TEXT NOT NULL, sha256 TEXT NOT NULL, size INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+
+CREATE TABLE jobs (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, target TEXT NOT NULL, key TEXT NOT NULL, version TEXT NOT NULL,
+  sha256 TEXT NOT NULL, size INTEGER NOT NULL, archive INTEGER NOT NULL, actor TEXT NOT NULL,
+  state TEXT NOT NULL,             -- pending | failed
+  created_at INTEGER NOT NULL, run_at INTEGER NOT NULL, can_pass INTEGER NOT NULL, attempts INTEGER NOT NULL,
+  code TEXT, notes TEXT NOT NULL,
+  UNIQUE (target, key)
+) STRICT;
+CREATE INDEX jobs_due ON jobs (target, state, run_at, id);
+
+CREATE TABLE ledger (
+  target TEXT NOT NULL, key TEXT NOT NULL, fold TEXT NOT NULL, id TEXT, rev TEXT NOT NULL, sha256 TEXT NOT NULL, size INTEGER NOT NULL,
+  version TEXT NOT NULL, verified_at INTEGER NOT NULL, drive_path TEXT NOT NULL,
+  PRIMARY KEY (target, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX ledger_fold ON ledger (target, fold);
+
+CREATE TABLE driver_memory (target TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (target, name)) STRICT, WITHOUT ROWID;
+
+CREATE TABLE targets (
+  name TEXT PRIMARY KEY, owned INTEGER NOT NULL DEFAULT 0, last_success_at INTEGER, last_verified_at INTEGER, last_proven_restore_at INTEGER,
+  open_until INTEGER NOT NULL DEFAULT 0, code TEXT
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE conflicts (
+  target TEXT NOT NULL, kept_as TEXT NOT NULL, key TEXT NOT NULL, sha256 TEXT, at INTEGER NOT NULL, seen INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (target, kept_as)
+) STRICT, WITHOUT ROWID;
+
+-- log lines that have their order and wait to be appended, or were appended but may not have reached the disk
+CREATE TABLE outbox (seq INTEGER PRIMARY KEY AUTOINCREMENT, log TEXT NOT NULL, line TEXT NOT NULL) STRICT;
+CREATE INDEX outbox_of_log ON outbox (log, seq);
+CREATE TABLE log_marks (
+  log TEXT PRIMARY KEY, ino TEXT, size INTEGER NOT NULL, seq INTEGER NOT NULL,   -- what was appended: file size and last line
+  safe_size INTEGER NOT NULL, safe_seq INTEGER NOT NULL                          -- what is known to be on the disk
+) STRICT, WITHOUT ROWID;
+`;
+
+const migrations: readonly string[] = [first];
+
+/** The schema that this version writes. */
+export const SCHEMA = migrations.length;
+
+export const schemaOf = (database: Database): number => Number(database.prepare("PRAGMA user_version").get()?.["user_version"] ?? 0);
+
+/** Brings the file to this version; refuses a newer one with `E_STATE_NEWER`. */
+export function migrate(database: Database, path: string): void {
+  const current = schemaOf(database);
+  if (current > SCHEMA)
+    throw new AftersaveError("E_STATE_NEWER", `${path} has schema ${current}; this version knows ${SCHEMA}`, {
+      hint: "Update aftersave here, or use the version that wrote it.",
+      details: { schema: current, known: SCHEMA },
+    });
+  database.transaction(() => {
+    for (const sql of migrations.slice(schemaOf(database))) database.exec(sql);
+    database.exec(`PRAGMA user_version=${SCHEMA}`);
+  });
+}
