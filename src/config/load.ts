@@ -118,7 +118,8 @@ export async function loadConfig(options: LoadOptions): Promise<Config> {
   const data = withoutComments(raw, problems);
   const { pathsSchema } = await import("./schema.ts");
   const schema = pathsSchema(options.targetTypes);
-  const parsed = schema.safeParse(data, { error: expectation });
+  // One parse per process: compiling the schema costs more than it saves.
+  const parsed = schema.safeParse(data, { error: expectation, jitless: true });
   if (!parsed.success) problems.push(...problemsOf(parsed.error.issues, schema, data));
   if (!parsed.success || problems.length > 0) throw configError(problems, file);
 

@@ -3,7 +3,8 @@
  * client would copy the state while it is being written.
  * @module
  */
-import { readFile, realpath, stat, statfs } from "node:fs/promises";
+import { existsSync, statSync } from "node:fs";
+import { readFile, realpath, statfs } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join, parse, resolve, sep } from "node:path";
 import { AftersaveError, errnoOf } from "../core/errors.ts";
@@ -152,10 +153,10 @@ export function syncedByName(path: string): BadPlace | undefined {
   return undefined;
 }
 
-async function syncedByMark(path: string): Promise<BadPlace | undefined> {
+function syncedByMark(path: string): BadPlace | undefined {
   for (const where of upwards(path))
     for (const [mark, kind, what] of marks) {
-      const found = await stat(join(where, mark)).catch(() => undefined); // not to be seen is not to be there
+      const found = existsSync(join(where, mark)) && statSync(join(where, mark));
       if (found && (kind === "file" ? found.isFile() : found.isDirectory())) return { what, where };
     }
   return undefined;
@@ -174,7 +175,7 @@ async function syncedBySettings(path: string, env: NodeJS.ProcessEnv): Promise<B
 /** Why `folder` cannot hold the state, or `undefined` when it can. It need not exist. */
 export async function badStatePlace(folder: string, env: NodeJS.ProcessEnv = process.env): Promise<BadPlace | undefined> {
   const path = await realPlace(resolve(folder));
-  return (await onNetwork(path)) ?? syncedByName(path) ?? (await syncedByMark(path)) ?? (await syncedBySettings(path, env));
+  return (await onNetwork(path)) ?? syncedByName(path) ?? syncedByMark(path) ?? (await syncedBySettings(path, env));
 }
 
 /** What a message says of a bad place. */

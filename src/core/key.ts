@@ -11,6 +11,9 @@ export type Key = string & { readonly brand: "key" };
 /** Bytes (UTF-8) that one segment of a key may have; leaves room for an archive copy's time and counter. */
 export const MAX_SEGMENT_BYTES = 200;
 
+/** What an archive copy's name has more than the file's own: its time, and a counter from the second one on. */
+export const ARCHIVE_MARK = /_\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ(?:_\d{1,9})?(?=(?:\.[^./]*)?$)/;
+
 /** The folder at a target that belongs to aftersave itself. */
 export const OWN_FOLDER = ".aftersave";
 
@@ -40,8 +43,17 @@ function checkSegment(key: string, segment: string): void {
     );
   if (/[. ]$/.test(segment))
     refuse("E_KEY_NAME", key, "has a segment that ends in a dot or a space", "Remove the trailing dot or space.");
-  if (bytes(segment) > MAX_SEGMENT_BYTES)
-    refuse("E_KEY_LONG", key, `has a segment of ${bytes(segment)} bytes`, `Keep each segment within ${MAX_SEGMENT_BYTES} bytes.`);
+}
+
+function checkLength(key: string, segments: readonly string[]): void {
+  for (const segment of segments)
+    if (bytes(segment) > MAX_SEGMENT_BYTES)
+      refuse(
+        "E_KEY_LONG",
+        key,
+        `has a segment of ${bytes(segment)} bytes`,
+        `Keep each segment within ${MAX_SEGMENT_BYTES} bytes.`,
+      );
 }
 
 /**
@@ -55,6 +67,7 @@ export function parseKey(text: string): Key {
   const key = text.normalize("NFC");
   if (key.startsWith("/")) refuse("E_KEY_OUTSIDE", key, "is an absolute path", "Name a file below local_data_dir.");
   for (const segment of key.split("/")) checkSegment(key, segment);
+  checkLength(key, key.replace(ARCHIVE_MARK, "").split("/"));
   return key as Key;
 }
 
@@ -66,8 +79,9 @@ export function isArchiveKey(key: string, archive: ArchiveFolder): boolean {
   return `${key}/`.toLowerCase().startsWith(archive.toLowerCase());
 }
 
-/** Refuses keys that a save may not use: the archive folder, a folder `Root` at the top, aftersave's own folder. */
+/** Refuses keys that a save may not use: a name that leaves no room for an archive copy's, the archive folder, a folder `Root` at the top, aftersave's own folder. */
 export function assertSavable(key: Key, archive: ArchiveFolder): void {
+  checkLength(key, key.split("/"));
   if (isArchiveKey(key, archive))
     refuse("E_KEY_RESERVED", key, "lies in the archive folder", "Archive copies are never changed; save under another key.");
   const top = key.split("/")[0] ?? "";

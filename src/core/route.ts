@@ -2,7 +2,7 @@
  * Routes: which files go to which targets.
  * @module
  */
-import { type ArchiveFolder, isArchiveKey } from "./key.ts";
+import { ARCHIVE_MARK, type ArchiveFolder, isArchiveKey } from "./key.ts";
 
 /** A rule from key pattern to targets. */
 export interface Route {
@@ -19,15 +19,13 @@ export interface RoutedTarget {
   readonly enabled: boolean;
 }
 
-const archiveTime = /_\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ(?:_\d+)?(\.[^./]*)?$/;
-
 /** The key that an archive copy came from; any other key is its own origin. */
 export function originOf(key: string, archive: ArchiveFolder): string {
   if (!isArchiveKey(key, archive)) return key;
   return key
     .slice(archive.length)
     .replace(/^Root\//, "")
-    .replace(archiveTime, "$1");
+    .replace(ARCHIVE_MARK, "");
 }
 
 /**
