@@ -3,3 +3,7 @@
  * @module
  */
 export { createMemoryTarget, type MemoryObject, type MemoryTarget, type MemoryTargetOptions } from "./memory-target.ts";
+export { type FaultName, type FaultRule, type Faults, type FaultVerb, withFaults } from "./faulty.ts";
+export { withLag } from "./lagging.ts";
+export { anySeed, seededRandom } from "./random.ts";
+export { bytesOf, sourceOf } from "./source.ts";

@@ -1,0 +1,18 @@
+/**
+ * Chance that can be repeated.
+ * @module
+ */
+
+/** Numbers in [0, 1) that follow from `seed` alone (mulberry32). Print the seed when a random test fails. */
+export function seededRandom(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** A seed that nobody chose. */
+export const anySeed = (): number => Math.floor(Math.random() * 2 ** 32);
