@@ -140,7 +140,7 @@ export interface TailOptions {
 export async function tailLog(path: string, n: number, options: TailOptions = {}): Promise<LogLine[]> {
   const found: LogLine[] = [];
   const rotated = options.withRotated === true ? await rotatedFiles(path) : [];
-  for (const at of [...rotated, path].reverse()) {
+  for (const at of [...rotated, path].toReversed()) {
     const file = found.length < n ? await openLog(at, "r") : undefined;
     if (file === undefined) continue;
     try {
@@ -156,11 +156,11 @@ export async function tailLog(path: string, n: number, options: TailOptions = {}
       await file.close();
     }
   }
-  return found.reverse();
+  return found.toReversed();
 }
 
 export interface FollowOptions {
-  /** Offset to begin at; the end of the log as it is now when left out. */
+  /** Offset to begin at; left out, the end of the log as it is when the first line is asked for. */
   readonly from?: number | undefined;
   /** How often to look when the system does not tell of changes. */
   readonly everyMs?: number | undefined;

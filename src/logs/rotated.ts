@@ -8,6 +8,9 @@ import { asAftersaveError, errnoOf } from "../core/errors.ts";
 
 const shape = /^\.(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ)(?:_(\d+))?$/;
 
+/** A time as it stands in the name of a rotated log. */
+export const timeStamp = (time: Date) => `${time.toISOString().slice(0, 19).replaceAll(":", "-")}Z`;
+
 /** Time and counter of a rotated log; `undefined` when `name` is not one of `log`. */
 export function stampOf(log: string, name: string): { time: string; count: number } | undefined {
   const [, time, count] = (name.startsWith(basename(log)) && shape.exec(name.slice(basename(log).length))) || [];
@@ -21,7 +24,7 @@ export function inOrder(log: string, names: readonly string[]): string[] {
       const stamp = stampOf(log, name);
       return stamp === undefined ? [] : [{ name, ...stamp }];
     })
-    .sort((a, b) => (a.time === b.time ? a.count - b.count : a.time < b.time ? -1 : 1))
+    .toSorted((a, b) => (a.time === b.time ? a.count - b.count : a.time < b.time ? -1 : 1))
     .map(({ name }) => join(dirname(log), name));
 }
 
