@@ -173,7 +173,7 @@ async function resolveConfig(
     warnings: [],
   };
   refusePretence(parsed, targets, targetTypes, report);
-  await checkPlaces(placesOf(config), report);
+  await checkPlaces(placesOf(config), new Set(problems.map(({ path }) => path)), report);
   const bad = await badStatePlace(config.stateDir, env);
   if (bad)
     report("state_dir", "a folder on this machine's own disk that no sync client looks after", sayPlace(bad), "E_STATE_PLACE");

@@ -75,56 +75,73 @@ export interface Places {
 
 const inside = (inner: string, outer: string) => inner === outer || inner.startsWith(outer.endsWith("/") ? outer : `${outer}/`);
 
-/** Reports every place that gets in the way of another, is of the wrong kind, or would carry a secret away. */
-export async function checkPlaces(places: Places, report: Report): Promise<void> {
+/**
+ * Reports every place that gets in the way of another, is of the wrong kind, or would carry a secret away. Places that
+ * are `wrong` already are left out, so that one mistake is one problem.
+ */
+export async function checkPlaces(places: Places, wrong: ReadonlySet<string>, report: Report): Promise<void> {
   const real = async (path: string) => foldKey((await realPlace(path)).replaceAll("\\", "/"));
-  const all = async (paths: Readonly<Record<string, string>>) =>
-    new Map(await Promise.all(Object.entries(paths).map(async ([name, path]) => [name, await real(path)] as const)));
-  const [file, data, state, backups] = await Promise.all([places.file, places.data, places.state, places.backups].map(real));
-  const [logs, secrets, others] = await Promise.all([places.logs, places.secrets, places.others].map(all));
-  if (file === undefined || data === undefined || state === undefined || backups === undefined) return;
-  if (!logs || !secrets || !others) return;
+  const all = async (paths: Readonly<Record<string, string>>) => {
+    const right = Object.entries(paths).filter(([name]) => !wrong.has(name));
+    return Promise.all(right.map(async ([name, path]) => [name, await real(path)] as const));
+  };
+  const [file, logs, secrets, others] = await Promise.all([
+    real(places.file),
+    all(places.logs),
+    all(places.secrets),
+    all(places.others),
+  ]);
+  const data = wrong.has("local_data_dir") ? undefined : await real(places.data);
+  const inData = (path: string) => data !== undefined && inside(path, data);
 
-  if (inside(state, data)) report("state_dir", "a folder outside local_data_dir", "one inside it");
-  else if (inside(data, state) || inside(file, state)) report("state_dir", "a folder of its own", "one that holds other things");
-  if (inside(backups, data)) report("backup_dir", "a folder outside local_data_dir", "one inside it");
+  let state: string | undefined = await real(places.state);
+  const stateWrong = inData(state)
+    ? "one inside local_data_dir"
+    : holder(state, [
+        [file, "paths.json"],
+        [data, "local_data_dir"],
+      ]);
+  if (stateWrong !== undefined) {
+    report("state_dir", "a folder of its own", stateWrong);
+    state = undefined;
+  }
+  const inState = (path: string) => state !== undefined && inside(path, state);
+  if (inData(await real(places.backups))) report("backup_dir", "a folder outside local_data_dir", "one inside it");
   for (const [name, secret] of secrets)
-    if (inside(secret, data)) report(name, "a file outside local_data_dir, whose files are mirrored", "one inside it");
+    if (inData(secret)) report(name, "a file outside local_data_dir, whose files are mirrored", "one inside it");
 
   const taken = new Map([[file, "paths.json"], ...[...secrets, ...others].map(([name, path]) => [path, name] as const)]);
   for (const [name, log] of logs) {
     const owner = taken.get(log);
     if (owner !== undefined) report(name, "a file of its own", `the same file as ${owner}`);
-    else if (inside(log, data)) report(name, "a file outside local_data_dir, whose files are memory", "one inside it");
-    else if (inside(log, state)) report(name, "a file outside state_dir", "one inside it");
+    else if (inData(log)) report(name, "a file outside local_data_dir, whose files are memory", "one inside it");
+    else if (inState(log)) report(name, "a file outside state_dir", "one inside it");
     taken.set(log, name);
   }
 
-  const mirrors = await Promise.all(
-    places.mirrors.map(async (m) => ({ ...m, base: await real(m.base), folder: await real(m.folder) })),
-  );
   const mirrored = new Map<string, string>();
-  for (const { path, enabled, base, folder } of mirrors) {
-    const held = [
-      [file, "paths.json"],
-      [state, "state_dir"],
-      ...[...logs, ...secrets, ...others].map(([n, p]) => [p, n]),
-    ] as const;
-    const holds = held.find(([place = ""]) => inside(place, folder))?.[1];
-    if (inside(base, data)) report(`${path}.path`, "a folder outside local_data_dir", "one inside it");
-    else if (inside(folder, data) || inside(data, folder))
-      report(
-        path,
-        "a path and root that give the mirror a folder of its own, apart from local_data_dir",
-        "a mirror inside or around it",
-      );
-    else if (inside(folder, state)) report(path, "a mirror outside state_dir", "one inside it");
-    else if (holds !== undefined) report(path, "a mirror with a folder of its own", `one that also holds ${holds}`);
-    const twin = mirrored.get(folder);
-    if (enabled && twin !== undefined) report(path, "a mirror with a folder of its own", `the same folder as ${twin}`);
-    if (enabled) mirrored.set(folder, path);
+  for (const mirror of places.mirrors.filter(({ path }) => !wrong.has(`${path}.root`))) {
+    const [base, folder] = await Promise.all([real(mirror.base), real(mirror.folder)]);
+    const things = [...logs, ...secrets, ...others].map(([name, path]) => [path, name] as const);
+    const twin = mirror.enabled ? mirrored.get(folder) : undefined;
+    if (mirror.enabled) mirrored.set(folder, mirror.path);
+    if (inData(base)) report(`${mirror.path}.path`, "a folder outside local_data_dir", "one inside it");
+    else {
+      const found =
+        (inData(folder) ? "one inside local_data_dir" : undefined) ??
+        (inState(folder) ? "one inside state_dir" : undefined) ??
+        holder(folder, [[data, "local_data_dir"], [state, "state_dir"], [file, "paths.json"], ...things]) ??
+        (twin === undefined ? undefined : `the same folder as ${twin}`);
+      if (found !== undefined) report(mirror.path, "a path and root that give the mirror a folder of its own", found);
+    }
   }
   await checkKinds(places, report);
+}
+
+/** Says what `folder` holds of `things`, if anything. */
+function holder(folder: string, things: ReadonlyArray<readonly [path: string | undefined, name: string]>): string | undefined {
+  const held = things.find(([path]) => path !== undefined && inside(path, folder));
+  return held && `one that also holds ${held[1]}`;
 }
 
 async function checkKinds(places: Places, report: Report): Promise<void> {
