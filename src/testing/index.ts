@@ -7,3 +7,4 @@ export { type FaultName, type FaultRule, type Faults, type FaultVerb, withFaults
 export { withLag } from "./lagging.ts";
 export { anySeed, seededRandom } from "./random.ts";
 export { bytesOf, sourceOf } from "./source.ts";
+export { type Place, type Suite, type SuiteCase, type SuiteOptions, targetCases, targetSuite } from "./target-suite.ts";
