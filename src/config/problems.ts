@@ -41,7 +41,7 @@ function distance(a: string, b: string): number {
 export function nearestOf(word: string, known: readonly string[]): string | undefined {
   if (word.length > 64) return undefined;
   const plain = (text: string) => text.toLowerCase().replaceAll(/[-_\s]/g, "");
-  const ranked = known.map((k) => ({ k, d: distance(plain(word), plain(k)) })).sort((a, b) => a.d - b.d);
+  const ranked = known.map((k) => ({ k, d: distance(plain(word), plain(k)) })).toSorted((a, b) => a.d - b.d);
   const best = ranked[0];
   return best && best.d <= Math.max(1, Math.floor(best.k.length / 3)) ? best.k : undefined;
 }
@@ -191,8 +191,8 @@ const hints: Partial<Record<ErrorCode, string>> = {
 
 /** The error that lists all `problems` of `file`. Its code is theirs if they share one, else `E_CONFIG`. */
 export function configError(problems: readonly Problem[], file: string): AftersaveError {
-  const codes = new Set(problems.map((problem) => problem.code));
-  const code = codes.size === 1 ? [...codes][0]! : "E_CONFIG";
+  const [first] = problems;
+  const code = first && problems.every((problem) => problem.code === first.code) ? first.code : "E_CONFIG";
   const lines = problems.map(({ path, expected, found, nearest }) => {
     const meant = nearest === undefined ? "" : `; did you mean ${JSON.stringify(nearest)}?`;
     return `${path || "the whole file"}: expected ${expected}, found ${found}${meant}`;

@@ -2,6 +2,7 @@
  * From the bytes of `paths.json` to plain data: JSON, or JSON with comments and trailing commas.
  * @module
  */
+import type { ParseError } from "jsonc-parser";
 import { AftersaveError } from "../core/errors.ts";
 import type { Problem } from "./problems.ts";
 import { placeOf, show } from "./problems.ts";
@@ -49,7 +50,7 @@ export async function readData(bytes: Uint8Array, file: string): Promise<{ data:
     return { data: JSON.parse(text), lenient: false };
   } catch (cause) {
     const { parse, printParseErrorCode } = await import("jsonc-parser");
-    const errors: Array<{ error: number; offset: number; length: number }> = [];
+    const errors: ParseError[] = [];
     let data: unknown;
     try {
       data = parse(text, errors, { allowTrailingComma: true });

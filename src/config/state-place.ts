@@ -145,7 +145,7 @@ export function syncedByName(path: string): BadPlace | undefined {
     const name = where.slice(dirname(where).length).replace(/^[\\/]/, "");
     const parent = dirname(where);
     const posix = parent.replaceAll("\\", "/");
-    if (posix.endsWith("/Library/CloudStorage")) return { what: name.split("-")[0]!, where };
+    if (posix.endsWith("/Library/CloudStorage")) return { what: name.split("-")[0] ?? name, where };
     if (posix.endsWith("/Library") && name === "Mobile Documents") return { what: "iCloud Drive", where };
     const what = unmistakable[name] ?? (isHomeOrDrive(parent) ? atHome.find(([pattern]) => pattern.test(name))?.[1] : undefined);
     if (what !== undefined) return { what, where };

@@ -31,7 +31,7 @@ function* keysOf(schema: Schema, at = ""): Generator<readonly [key: string, sche
   for (const option of [...(schema.oneOf ?? []), ...(schema.anyOf ?? [])]) yield* keysOf(option, at);
 }
 
-const keys = [...keysOf(pathsJsonSchema() as Schema)];
+const keys = [...keysOf(pathsJsonSchema())];
 
 test("the JSON Schema that editors use is the schema that decides (renew it with vitest -u)", async () => {
   const text = await format(JSON.stringify(pathsJsonSchema()), { parser: "json", printWidth: 130 });
@@ -46,7 +46,7 @@ test("every key has its words in the schema", () => {
 test("every key has its row in docs/paths-json.md, with its default, and no row is of a key that is gone", async () => {
   const text = await readFile(join(docs, "paths-json.md"), "utf8");
   const rows = new Map([...text.matchAll(/^\| `([^`]+)` \|(.*)\|$/gm)].map(([, key = "", rest = ""]) => [key, rest]));
-  expect([...rows.keys()].sort()).toEqual([...new Set(keys.map(([key]) => key))].sort());
+  expect([...rows.keys()].toSorted()).toEqual([...new Set(keys.map(([key]) => key))].toSorted());
   for (const [key, { default: value, type }] of keys)
     if (value !== undefined && type !== "object")
       expect(rows.get(key), `the default of ${key}`).toContain(`\`${JSON.stringify(value)}\``);

@@ -10,7 +10,7 @@ const folders = ["Data/Core/", "Data/Meta/", "logs/"];
 test("a new root: strict JSON, folders, one enabled target on this disk", async () => {
   const root = join(await temporary(), "not/there/yet");
   expect(await init(root)).toEqual({ root, created: ["paths.json", ...folders], kept: [] });
-  expect((await readdir(root, { recursive: true })).sort()).toEqual(["Data", "Data/Core", "Data/Meta", "logs", "paths.json"]);
+  expect((await readdir(root, { recursive: true })).toSorted()).toEqual(["Data", "Data/Core", "Data/Meta", "logs", "paths.json"]);
   const file = JSON.parse(await readFile(join(root, "paths.json"), "utf8")) as Record<string, unknown>;
   expect(file).toHaveProperty("//");
   const config = await load(root);

@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import { findRoot, loadConfig } from "../../src/config/load.ts";
 import type { Problem } from "../../src/config/problems.ts";
 import { targetsFor } from "../../src/core/route.ts";
-import { load, picture, refused, rootWith, temporary } from "./root.ts";
+import { containing, load, picture, refused, rootWith, temporary } from "./root.ts";
 
 const seven = {
   local_data_dir: "Data/",
@@ -104,7 +104,7 @@ describe("the contract's example", () => {
       "sources",
       ...["every", "new_files", "window", "restore_on_start", "to", "compress"].map((key) => `routes[0].${key}`),
     ]);
-    expect(config.warnings).toEqual([expect.stringContaining("comments")]);
+    expect(config.warnings).toEqual([containing("comments")]);
     expect(targetsFor("Meta/x.txt", config.routes, config.targets)).toEqual(["drive"]);
     expect(targetsFor("models/x.bin", config.routes, config.targets)).toEqual([]);
   });
@@ -272,7 +272,7 @@ describe("values that are refused", () => {
     expect(error.code).toBe("E_CONFIG");
     expect(error.exit).toBe(2);
     expect(error.hint).toBeTruthy();
-    expect(problems).toEqual([expect.objectContaining({ path, expected: expect.stringContaining(expected) })]);
+    expect(problems).toEqual([expect.objectContaining({ path, expected: containing(expected) })]);
     expect(problems[0]?.nearest).toBe(nearest);
     expect(error.message).toContain(path);
     expect(error.message).not.toContain("\n");
@@ -310,7 +310,7 @@ describe("values that are refused", () => {
   ])("%s: %j", async (code, change, path, expected, nearest) => {
     const { error, problems } = await problemsOf({ ...seven, ...change });
     expect(error).toMatchObject({ code, exit: 2 });
-    expect(problems).toEqual([expect.objectContaining({ code, path, expected: expect.stringContaining(expected) })]);
+    expect(problems).toEqual([expect.objectContaining({ code, path, expected: containing(expected) })]);
     expect(problems[0]?.nearest).toBe(nearest);
   });
 
@@ -322,7 +322,7 @@ describe("values that are refused", () => {
       routes: [{}],
       "//": 1,
     });
-    expect(problems.map(({ path }) => path).sort()).toEqual([
+    expect(problems.map(({ path }) => path).toSorted()).toEqual([
       "//",
       "local_data_dir",
       "routes[0].match",
@@ -341,7 +341,7 @@ describe("values that are refused", () => {
       targets: { s: { type: "s3", enabled: true } },
     });
     expect(error.code).toBe("E_CONFIG");
-    expect(problems.map(({ code }) => code).sort()).toEqual(["E_CONFIG", "E_CONFIG_UNSUPPORTED", "E_CONFIG_UNSUPPORTED"]);
+    expect(problems.map(({ code }) => code).toSorted()).toEqual(["E_CONFIG", "E_CONFIG_UNSUPPORTED", "E_CONFIG_UNSUPPORTED"]);
   });
 
   test("a password in an address is not repeated", async () => {
@@ -404,7 +404,7 @@ describe("values that are accepted", () => {
 
   test("a warning when nothing leaves this machine", async () => {
     expect((await load(await rootWith({ targets: { drive: { ...drive, enabled: false } } }))).warnings).toEqual([
-      expect.stringContaining("no target is enabled"),
+      containing("no target is enabled"),
     ]);
   });
 });
@@ -453,8 +453,8 @@ describe("what is on the disk", () => {
     await mkdir(join(root, ".dropbox.cache"));
     expect(await refused(load(root))).toMatchObject({
       code: "E_STATE_PLACE",
-      message: expect.stringContaining("Dropbox"),
-      hint: expect.stringContaining("state_dir"),
+      message: containing("Dropbox"),
+      hint: containing("state_dir"),
     });
   });
 });
@@ -483,18 +483,18 @@ describe("the file itself", () => {
     await load(await rootWith(`\uFEFF// with a comment\n${JSON.stringify(seven)}`));
     expect(await refused(load(await rootWith(Buffer.from("\uFEFF{}", "utf16le"))))).toMatchObject({
       code: "E_CONFIG_SYNTAX",
-      message: expect.stringContaining("UTF-16"),
+      message: containing("UTF-16"),
     });
     expect(await refused(load(await rootWith(Buffer.from('{"a":"é"}', "latin1"))))).toMatchObject({
       code: "E_CONFIG_SYNTAX",
-      message: expect.stringContaining("UTF-8"),
+      message: containing("UTF-8"),
     });
   });
 
   test.each(["[]", "null", "5", '"x"'])("%s is no configuration", async (text) => {
     expect(await refused(load(await rootWith(text)))).toMatchObject({
       code: "E_CONFIG",
-      message: expect.stringContaining("the whole file"),
+      message: containing("the whole file"),
     });
   });
 
@@ -523,7 +523,7 @@ describe("the memory root", () => {
     await writeFile(join(folder, "file"), "");
     await mkdir(join(folder, "sub/paths.json"), { recursive: true });
     const error = await refused(loadConfig({ root, cwd: join(folder, "sub"), env: {}, targetTypes: [] }));
-    expect(error).toMatchObject({ code: "E_NO_ROOT", exit: 2, hint: expect.stringContaining("aftersave init") });
+    expect(error).toMatchObject({ code: "E_NO_ROOT", exit: 2, hint: containing("aftersave init") });
   });
 
   test("one that is asked for is not looked for upwards", async () => {

@@ -1,7 +1,7 @@
 import { mkdtemp, readdir, realpath, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { onTestFinished } from "vitest";
+import { expect, onTestFinished } from "vitest";
 import { type Config, loadConfig } from "../../src/config/load.ts";
 import { AftersaveError } from "../../src/core/errors.ts";
 
@@ -38,7 +38,7 @@ export async function refused(act: Promise<unknown>): Promise<AftersaveError> {
 
 /** Every path below `folder` with its size and times: what a write of any kind would change. */
 export async function picture(folder: string): Promise<string[]> {
-  const names = (await readdir(folder, { recursive: true })).sort();
+  const names = (await readdir(folder, { recursive: true })).toSorted();
   const lines = await Promise.all(
     ["", ...names].map(async (name) => {
       const { size, mtimeMs, ctimeMs, ino } = await stat(join(folder, name));
@@ -47,3 +47,6 @@ export async function picture(folder: string): Promise<string[]> {
   );
   return lines;
 }
+
+/** Text with `part` in it, where a whole object is compared. */
+export const containing = (part: string): unknown => expect.stringContaining(part);

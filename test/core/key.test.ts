@@ -7,7 +7,6 @@ import {
   assertSavable,
   foldKey,
   isArchiveKey,
-  type Key,
   MAX_SEGMENT_BYTES,
   ownKey,
   parseKey,
@@ -250,5 +249,5 @@ describe("archive copies", () => {
 });
 
 test("aftersave's own folder can hold no memory file", () => {
-  expect(codeOf(() => assertSavable(ownKey("owner.json") as Key, ARCHIVE))).toBe("E_KEY_RESERVED");
+  expect(codeOf(() => assertSavable(ownKey("owner.json"), ARCHIVE))).toBe("E_KEY_RESERVED");
 });
