@@ -7,7 +7,7 @@ import type { FileHandle } from "node:fs/promises";
 import { AftersaveError } from "../core/errors.ts";
 import { createLog, logFault, openLog, standing, type Standing } from "./files.ts";
 import { withCourtesy } from "./lock.ts";
-import { setAside } from "./repair.ts";
+import { setAside, type Torn } from "./repair.ts";
 
 export interface AppendOptions {
   /** The size that the log must have (0: absent will do). Another size throws `LogSizeError`, and nothing is written. */
@@ -16,6 +16,11 @@ export interface AppendOptions {
   readonly expectedIno?: string | undefined;
   /** Return only when the lines would survive a power cut. */
   readonly sync?: boolean | undefined;
+}
+
+export interface Appended extends Standing {
+  /** A torn end that was set aside before the lines were written. */
+  readonly torn?: Torn;
 }
 
 /** The log is not as the caller knows it: lines of a crashed export, another program's lines, or a cut. Ask `reconcile`. */
@@ -38,7 +43,7 @@ export class LogSizeError extends AftersaveError {
  * none is, unless another program wrote behind a write that the disk cut short. Creates the log (mode 0600) and its folder.
  * A torn last line is set aside first. Lines end in `\n` on every system.
  */
-export async function appendLines(path: string, lines: readonly string[], options: AppendOptions = {}): Promise<Standing> {
+export async function appendLines(path: string, lines: readonly string[], options: AppendOptions = {}): Promise<Appended> {
   if (lines.some((line) => line.includes("\n"))) throw new AftersaveError("E_INTERNAL", "a log line holds a line break");
   const data = Buffer.from(lines.map((line) => `${line}\n`).join(""), "utf8");
   let file = await openLog(path, "a+");
@@ -58,12 +63,13 @@ export async function appendLines(path: string, lines: readonly string[], option
   }
 }
 
-async function appendTo(file: FileHandle, path: string, data: Buffer, options: AppendOptions): Promise<Standing> {
+async function appendTo(file: FileHandle, path: string, data: Buffer, options: AppendOptions): Promise<Appended> {
   let before = await standing(file);
   const { expectedSize = before.size, expectedIno = before.ino } = options;
   if (before.size !== expectedSize || before.ino !== expectedIno) throw new LogSizeError(path, expectedSize, before);
+  let torn: Torn | undefined;
   if (!(await endsLine(file, before.size))) {
-    await setAside(path);
+    torn = await setAside(path);
     before = await standing(file);
   }
   let wrote = 0;
@@ -79,7 +85,7 @@ async function appendTo(file: FileHandle, path: string, data: Buffer, options: A
     await takeBack(path, before, data.subarray(0, wrote), file).catch(() => undefined);
     throw error;
   }
-  return standing(file);
+  return { ...(await standing(file)), ...(torn?.moved ? { torn } : {}) };
 }
 
 async function endsLine(file: FileHandle, size: number): Promise<boolean> {

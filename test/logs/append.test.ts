@@ -55,7 +55,8 @@ describe("appendLines", () => {
 
   it("sets a torn last line aside first, and only ends a whole one", async () => {
     const torn = made('{"a":1}\n{"b":');
-    await appendLines(torn, ['{"c":1}']);
+    const { torn: moved } = await appendLines(torn, ['{"c":1}']);
+    expect(moved).toEqual({ bytes: 5, moved: `${torn}.torn` });
     expect(readFileSync(torn, "utf8")).toBe('{"a":1}\n{"c":1}\n');
     expect(readFileSync(`${torn}.torn`, "utf8")).toBe('{"b":\n');
     const whole = made('{"a":1}\n{"b":2}');

@@ -1,8 +1,9 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { appendFile, open, type FileHandle } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { tmpdir } from "node:os";
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { appendLines } from "../../src/logs/append.ts";
 import { reconcile, setAsideTorn } from "../../src/logs/repair.ts";
 import { batch, type Confirmed } from "./batches.ts";
@@ -28,16 +29,14 @@ const lines = fc.array(
   { minLength: 1, maxLength: 6 },
 );
 /** Runs a property on real files; fast-check prints the seed when it fails. */
-const onFile = async (runs: number, property: (path: string) => fc.IAsyncPropertyWithHooks<unknown>) => {
+const onFile = async (runs: number, property: (path: string) => fc.IAsyncProperty<unknown>) => {
   const place = mkdtempSync(join(tmpdir(), "aftersave-property-"));
   const path = join(place, "log.json");
   try {
-    await fc.assert(
-      property(path).beforeEach(() => {
-        for (const name of [path, `${path}.torn`]) rmSync(name, { force: true });
-      }),
-      { numRuns: runs },
-    );
+    const clean = () => {
+      for (const name of [path, `${path}.torn`]) rmSync(name, { force: true });
+    };
+    await fc.assert(property(path), { numRuns: runs, plugins: [fc.beforeEach(clean)] });
   } finally {
     rmSync(place, { recursive: true });
   }
@@ -84,6 +83,20 @@ describe("setAsideTorn", () => {
     expect(await setAsideTorn(path)).toMatchObject({ bytes: 20 * 1024 * 1024 });
     expect(text(path)).toBe('{"a":1}\n');
     expect(statSync(`${path}.torn`).size).toBe(20 * 1024 * 1024 + 1);
+  });
+
+  it("cuts nothing when the line was only being written: it is looked at again once the copy is safe", async () => {
+    const path = made('{"a":1}\n{"b":');
+    const handle = await open(path);
+    const sync = vi.spyOn(Object.getPrototypeOf(handle) as FileHandle, "sync");
+    await handle.close();
+    try {
+      sync.mockImplementationOnce(() => appendFile(path, "2}\n"));
+      expect(await setAsideTorn(path)).toEqual({ bytes: 0, moved: null });
+    } finally {
+      sync.mockRestore();
+    }
+    expect(text(path)).toBe('{"a":1}\n{"b":2}\n');
   });
 
   it("keeps all whole lines of a log that was cut at any byte, and the rest in .torn; a second repair changes nothing", async () => {
@@ -150,6 +163,11 @@ describe("reconcile", () => {
   it("finds the lines of a log that was edited to another length, or rotated, or is gone", async () => {
     const edited = made('{"known":"longer now"}\n{"o":1}\n');
     expect(await reconcile(edited, { fromOffset: 12, expected: ours })).toMatchObject({ present: [true, false, false] });
+    const shorter = made('{"k":1}\n{"o":1}\n{"o":2}\n');
+    expect(await reconcile(shorter, { fromOffset: 12, expected: ours })).toMatchObject({
+      present: [true, true, false],
+      foreign: 0,
+    });
     const rotated = made('{"known":1}\n{"o":1}\n');
     const ino = String(statSync(rotated).ino);
     renameSync(rotated, `${rotated}.2026-11-20T21-07-00Z`);
