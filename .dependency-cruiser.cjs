@@ -12,7 +12,7 @@ const rooms = {
   config: ["core"],
   memory: ["core", "state", "logs"],
   mirror: ["core", "state", "logs"],
-  recovery: ["core", "state", "memory", "mirror"],
+  recovery: ["core", "state", "memory", "mirror", "logs", "type:config"], // rebuild reads the changelog file, doctor checks what paths.json says
   "open.ts": ["core", "state", "logs", "wraps", "targets", "config", "memory", "mirror", "recovery"],
   "index.ts": ["open.ts", "core", "type:config", "type:memory", "type:mirror", "type:recovery"],
   cli: ["index.ts", "config", "testing"],

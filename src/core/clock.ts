@@ -5,6 +5,6 @@
 export interface Clock {
   /** Now, in milliseconds since 1970. */
   now(): number;
-  /** Resolves after `ms`; rejects with the signal's reason when it aborts first. Never keeps the process alive. */
+  /** Resolves after `ms`; rejects with the signal's reason when it aborts first. Keeps the process alive meanwhile. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }

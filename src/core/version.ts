@@ -47,6 +47,11 @@ export function actorOf(meta: Meta = {}, origin: Origin | null = null): Actor {
   };
 }
 
+/** The actor's fields of something that has more. */
+export function actorIn({ chat_name, context_tags, model, session_id, tool, reason, origin }: Actor): Actor {
+  return { chat_name, context_tags, model, session_id, tool, reason, origin };
+}
+
 /** The facts of a version, before it has a place in the chain. */
 export interface VersionFacts extends Actor {
   /** ULID. */

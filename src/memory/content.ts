@@ -17,7 +17,7 @@ export async function* readPieces(path: string, start = 0, end = Number.POSITIVE
   const handle = await open(path, "r");
   try {
     const buffer = Buffer.allocUnsafe(Math.max(1, Math.min(PIECE, end - start)));
-    for (let at = start; at < end; ) {
+    for (let at = start; at < end;) {
       const { bytesRead } = await handle.read(buffer, 0, Math.min(buffer.length, end - at), at);
       if (bytesRead === 0) return;
       yield buffer.subarray(0, bytesRead);
@@ -73,7 +73,7 @@ export async function sameBytes(path: string, start: number, end: number, other:
   const [mine, theirs] = [await open(path, "r"), await open(other, "r")];
   try {
     const [a, b] = [Buffer.allocUnsafe(PIECE), Buffer.allocUnsafe(PIECE)];
-    for (let done = 0; start + done < end; ) {
+    for (let done = 0; start + done < end;) {
       const want = Math.min(PIECE, end - start - done);
       const [x, y] = [await mine.read(a, 0, want, start + done), await theirs.read(b, 0, want, otherStart + done)];
       const n = Math.min(x.bytesRead, y.bytesRead);

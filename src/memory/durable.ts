@@ -38,6 +38,7 @@ function sealedStamp(s: Times, sealed: number): string | null {
   return distance > -2_000_000n && distance < 2_000_000n ? stampOf(s) : null;
 }
 
+// oxlint-disable-next-line aftersave/no-wall-clock -- compared with what the kernel stamps on files, which no test can hold
 const sealTime = () => Date.now() - SEAL_MS;
 
 export async function fsyncFolder(path: string): Promise<void> {
@@ -97,6 +98,7 @@ export async function writeDurably(path: string, bytes: Bytes, options: WriteOpt
   await retryOnWindowsLocks(() =>
     writeFileAtomic(path, "", {
       ...(options.mode === undefined ? {} : { mode: options.mode & 0o7777 }),
+      // oxlint-disable-next-line typescript/no-misused-promises -- the library waits for it; its types do not say so
       tmpfileCreated: async (temporary: string) => {
         if (typeof bytes !== "function") await writeFile(temporary, bytes);
         else {

@@ -38,10 +38,10 @@ export function createEvents<Shape extends object>(): Events<Shape> {
   return {
     on(name, listener) {
       const known = listeners.get(name) ?? new Set();
-      listeners.set(name, known.add(listener as Listener<never>));
-      return () => void known.delete(listener as Listener<never>);
+      listeners.set(name, known.add(listener));
+      return () => void known.delete(listener);
     },
-    off: (name, listener) => void listeners.get(name)?.delete(listener as Listener<never>),
+    off: (name, listener) => void listeners.get(name)?.delete(listener),
     emit(name, event) {
       for (const listener of listeners.get(name) ?? [])
         queueMicrotask(() => {
@@ -55,4 +55,3 @@ export function createEvents<Shape extends object>(): Events<Shape> {
     },
   };
 }
-

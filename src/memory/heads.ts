@@ -64,7 +64,7 @@ export function createHeads(directory: string): Heads {
         if (now > size) await handle.truncate(size);
         let at = size;
         for await (const piece of typeof bytes === "function" ? bytes() : [bytes])
-          for (let done = 0; done < piece.length; ) {
+          for (let done = 0; done < piece.length;) {
             const { bytesWritten } = await handle.write(piece, done, piece.length - done, at);
             done += bytesWritten;
             at += bytesWritten;
@@ -87,7 +87,11 @@ export function createHeads(directory: string): Heads {
         if (!noLinks.has(errnoOf(error))) throw error;
         await copyFile(path(base), to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
         const handle = await open(to, "r+");
-        await handle.sync().finally(() => handle.close());
+        try {
+          await handle.sync();
+        } finally {
+          await handle.close();
+        }
       }
       if (owner) await chmod(to, owner.mode & 0o7777);
       if (owner && process.getuid?.() === 0) await chown(to, owner.uid, owner.gid);

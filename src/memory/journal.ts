@@ -33,7 +33,13 @@ export interface Journal {
    * Does what `intent` says and accepts it. `bytes` are the new content, or for a growing head what is added.
    * `owner` is that of the archive copy. Throws with everything taken back.
    */
-  run(intent: Intent, path: string, bytes: Bytes | { readonly spooled: string }, owner: Owner | undefined, stamp?: string | null): Promise<Version>;
+  run(
+    intent: Intent,
+    path: string,
+    bytes: Bytes | { readonly spooled: string },
+    owner: Owner | undefined,
+    stamp?: string | null,
+  ): Promise<Version>;
   /** Settles what a save left behind that did not come to its end. The key must be claimed. */
   recover(intent: Intent): Promise<"forwards" | "backwards" | "neither">;
 }
@@ -60,7 +66,12 @@ export function createJournal({ saves, heads, places, targetsFor, step }: Journa
     await step?.("headed");
   };
 
-  const writeLive = async (intent: Intent, path: string, seen: string, bytes: Bytes | { spooled: string }): Promise<string | null> => {
+  const writeLive = async (
+    intent: Intent,
+    path: string,
+    seen: string,
+    bytes: Bytes | { spooled: string },
+  ): Promise<string | null> => {
     const unmoved = () => {
       const now = statLive(path);
       if ((now ? `${now.ino}:${now.size}:${now.mtimeNs}` : "") !== seen) throw new Moved();
@@ -188,7 +199,8 @@ export function createJournal({ saves, heads, places, targetsFor, step }: Journa
       const temporary = join(dirname(path), name);
       const { size } = await stat(temporary);
       const { new: content } = intent;
-      const isOurs = size === 0 || (content !== null && size <= content.size && (await beginsLike(temporary, size, heads.path(content.base))));
+      const isOurs =
+        size === 0 || (content !== null && size <= content.size && (await beginsLike(temporary, size, heads.path(content.base))));
       if (isOurs) await rm(temporary, { force: true });
     }
   };

@@ -51,6 +51,7 @@ export async function lookAt(path: string, head: Head | undefined): Promise<Look
     const before = statLive(path);
     if (!before) return { kind: "absent" };
     if (head && head.stamp === stampOf(before)) return { kind: "same", stamp: head.stamp, state: undefined };
+    // oxlint-disable-next-line aftersave/no-wall-clock -- compared with the kernel's times of the file
     const seen = Date.now();
     const { prefix, ...digest } = await read(path, Number(before.size), head).catch((error: unknown) => {
       if (errnoOf(error) === "ENOENT") return { prefix: undefined, size: -1, sha256: "", state: createHash("sha256") };

@@ -49,9 +49,11 @@ const inside = (folder: string, path: string) => {
 };
 
 const outside = (what: string, where: string) =>
-  new AftersaveError("E_KEY_OUTSIDE", `${what} lies outside the data folder ${where}`, { hint: "Name a file below local_data_dir." });
+  new AftersaveError("E_KEY_OUTSIDE", `${what} lies outside the data folder ${where}`, {
+    hint: "Name a file below local_data_dir.",
+  });
 
-const ascii = /^[\u0000-\u007f]*$/;
+const beyondAscii = /[^ -~]/;
 
 export function createPlaces(root: string, dataDir: string, archive: ArchiveFolder): Places {
   const toKey = (path: string) => relative(dataDir, path).split(sep).join("/");
@@ -74,16 +76,20 @@ export function createPlaces(root: string, dataDir: string, archive: ArchiveFold
   /** The file under this name, in whichever Unicode form the disk has it. */
   const spelled = (path: string): { path: string; stats: Stats | undefined } => {
     const stats = stat(path);
-    if (ascii.test(path)) return { path, stats };
+    if (!beyondAscii.test(path)) return { path, stats };
     const name = basename(path);
     const other = join(dirname(path), name.normalize("NFD"));
     const otherStats = other === path ? undefined : stat(other);
     if (!otherStats) return { path, stats };
     if (!stats) return { path: other, stats: otherStats };
     if (stats.ino === otherStats.ino && stats.dev === otherStats.dev) return { path, stats };
-    throw new AftersaveError("E_KEY_TWIN", `two files are the one key ${JSON.stringify(toKey(path))}: their names differ only in Unicode form`, {
-      hint: "Rename or remove one of them.",
-    });
+    throw new AftersaveError(
+      "E_KEY_TWIN",
+      `two files are the one key ${JSON.stringify(toKey(path))}: their names differ only in Unicode form`,
+      {
+        hint: "Rename or remove one of them.",
+      },
+    );
   };
 
   const place = (key: Key): Place => {
@@ -92,9 +98,12 @@ export function createPlaces(root: string, dataDir: string, archive: ArchiveFold
     const folder = realFolder(dirname(pathOf(key)), real);
     const { path, stats } = spelled(join(folder, key.slice(key.lastIndexOf("/") + 1)));
     if (stats?.isSymbolicLink()) return followLink(path, real);
-    if (stats?.isDirectory()) throw new AftersaveError("E_KEY_FOLDER", `${JSON.stringify(key)} is a folder`, { hint: "Name a file in it." });
+    if (stats?.isDirectory())
+      throw new AftersaveError("E_KEY_FOLDER", `${JSON.stringify(key)} is a folder`, { hint: "Name a file in it." });
     if (stats && !stats.isFile())
-      throw new AftersaveError("E_KEY_NAME", `${JSON.stringify(key)} is not a regular file`, { hint: "Only regular files are memory." });
+      throw new AftersaveError("E_KEY_NAME", `${JSON.stringify(key)} is not a regular file`, {
+        hint: "Only regular files are memory.",
+      });
     const folderKey = relative(real, folder).split(sep).join("/");
     const real2 = folderKey === "" ? basename(path) : `${folderKey}/${basename(path)}`;
     return { key: parseKey(real2), path, stats };

@@ -292,8 +292,11 @@ export class SaveManager {
     const bornOut = claimed === did || (claimed === "replace" && look.kind === "changed");
     const op: Op = claimed && bornOut ? claimed : "external";
     const warnings =
-      claimed && !bornOut ? [`the file was said to be changed by ${claimed}, but its bytes say ${did}; recorded as external`] : [];
-    if (look.kind === "absent") return this.#run(place, await this.#intent(op, key, head, null, actor, false), new Uint8Array(), null, warnings);
+      claimed && !bornOut
+        ? [`the file was said to be changed by ${claimed}, but its bytes say ${did}; recorded as external`]
+        : [];
+    if (look.kind === "absent")
+      return this.#run(place, await this.#intent(op, key, head, null, actor, false), new Uint8Array(), null, warnings);
 
     const { prefix } = look;
     if (prefix && head && claimed !== "replace") {
@@ -362,7 +365,10 @@ export class SaveManager {
     const { saves } = this.#parts;
     if (stamp && stamp !== head.stamp) await saves.stamp(place.key, head.version, stamp);
     const version = await saves.version(head.version);
-    if (!version) throw new AftersaveError("E_STATE_CORRUPT", `the version of ${place.key} is missing`, { hint: "Run `aftersave doctor --rebuild`." });
+    if (!version)
+      throw new AftersaveError("E_STATE_CORRUPT", `the version of ${place.key} is missing`, {
+        hint: "Run `aftersave doctor --rebuild`.",
+      });
     return this.#receipt(version, true, []);
   }
 
@@ -434,7 +440,9 @@ async function inMemory(body: Body): Promise<Uint8Array> {
   for await (const piece of Symbol.asyncIterator in body ? body : readPieces(body.path)) {
     size += piece.length;
     if (size > IN_MEMORY * 16)
-      throw new AftersaveError("E_USAGE", "an append of more than 128 MiB", { hint: "Append it in several pieces, or use replace." });
+      throw new AftersaveError("E_USAGE", "an append of more than 128 MiB", {
+        hint: "Append it in several pieces, or use replace.",
+      });
     pieces.push(Buffer.from(piece));
   }
   return Buffer.concat(pieces, size);
@@ -450,10 +458,14 @@ async function* checked(pieces: AsyncIterable<Uint8Array>, state: Hash, sha256: 
 }
 
 const notFound = (key: Key) =>
-  new AftersaveError("E_NOT_FOUND", `${key} does not exist`, { hint: "Check the key; `aftersave status` names the memory root." });
+  new AftersaveError("E_NOT_FOUND", `${key} does not exist`, {
+    hint: "Check the key; `aftersave status` names the memory root.",
+  });
 
 const busy = (key: Key) =>
-  new AftersaveError("E_BUSY", `${key} is written by another program without pause`, { hint: "Let that program save through aftersave." });
+  new AftersaveError("E_BUSY", `${key} is written by another program without pause`, {
+    hint: "Let that program save through aftersave.",
+  });
 
 function checkPrecondition(key: Key, head: Head | undefined, expected: string | null | undefined): void {
   if (expected === undefined || expected === (head?.sha256 ?? null)) return;

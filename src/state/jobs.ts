@@ -44,8 +44,8 @@ export interface Failure {
 export interface Jobs {
   enqueue(jobs: readonly JobRequest[]): Promise<void>;
   job(target: string, key: Key): Promise<Job | undefined>;
-  /** Work that may be done now, oldest first: pending, and failed that can pass and whose time has come. `after` pages by id. */
-  due(target: string, now: number, after: number, limit: number): Promise<Job[]>;
+  /** Work that may be done now, oldest first: pending, and failed that can pass (or all, with `hopeless`) and whose time has come. `after` pages by id. */
+  due(target: string, now: number, after: number, limit: number, hopeless?: boolean): Promise<Job[]>;
   /** Everything unfinished, oldest first. */
   all(): AsyncIterable<Job>;
   counts(): Promise<{ target: string; state: Job["state"]; n: number; oldest: number }[]>;
@@ -96,16 +96,16 @@ export function createJobs(db: Database, now: () => number): Jobs {
       const row = db.prepare("SELECT * FROM jobs WHERE target = ? AND key = ?").get(target, key);
       return row && toJob(row);
     },
-    async due(target, at, after, limit) {
+    async due(target, at, after, limit, hopeless = false) {
       return db
         .prepare(
-          "SELECT * FROM jobs WHERE target = ? AND id > ? AND run_at <= ? AND (state = 'pending' OR can_pass = 1) ORDER BY id LIMIT ?",
+          "SELECT * FROM jobs WHERE target = ? AND id > ? AND run_at <= ? AND (state = 'pending' OR can_pass = 1 OR ?) ORDER BY id LIMIT ?",
         )
-        .all(target, after, at, limit)
+        .all(target, after, at, hopeless ? 1 : 0, limit)
         .map(toJob);
     },
     async *all() {
-      for (let after = 0; ; ) {
+      for (let after = 0; ;) {
         const jobs = db.prepare("SELECT * FROM jobs WHERE id > ? ORDER BY id LIMIT 1000").all(after).map(toJob);
         yield* jobs;
         const last = jobs.at(-1);
@@ -130,7 +130,16 @@ export function createJobs(db: Database, now: () => number): Jobs {
           .prepare(
             "UPDATE jobs SET state = 'failed', run_at = ?, can_pass = ?, attempts = attempts + ?, code = ?, notes = ? WHERE target = ? AND key = ? AND version = ?",
           )
-          .run(failure.runAt, failure.canPass ? 1 : 0, failure.attempts, failure.code, failure.notes, job.target, job.key, job.version),
+          .run(
+            failure.runAt,
+            failure.canPass ? 1 : 0,
+            failure.attempts,
+            failure.code,
+            failure.notes,
+            job.target,
+            job.key,
+            job.version,
+          ),
       );
     },
   };

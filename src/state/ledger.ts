@@ -91,20 +91,31 @@ export function createLedger(db: Database, log: (log: "uploads", line: string) =
       };
     },
     async twin(target, key) {
-      const row = db.prepare("SELECT key FROM ledger WHERE target = ? AND fold = ? AND key <> ? LIMIT 1").get(target, foldKey(key), key);
+      const row = db
+        .prepare("SELECT key FROM ledger WHERE target = ? AND fold = ? AND key <> ? LIMIT 1")
+        .get(target, foldKey(key), key);
       return row && (row["key"] as Key);
     },
     async record(job, copy, line) {
       db.transaction(() => {
         db.prepare(
           "INSERT OR REPLACE INTO ledger (target, key, fold, id, rev, sha256, size, version, verified_at, drive_path) VALUES (?,?,?,?,?,?,?,?,?,?)",
-        ).run(job.target, copy.key, foldKey(copy.key), copy.id ?? null, copy.rev, copy.sha256, copy.size, copy.version, copy.verified_at, copy.drive_path);
-        ensure(job.target);
-        db.prepare("UPDATE targets SET last_success_at = ?, last_verified_at = ?, open_until = 0, code = NULL WHERE name = ?").run(
-          copy.verified_at,
-          copy.verified_at,
+        ).run(
           job.target,
+          copy.key,
+          foldKey(copy.key),
+          copy.id ?? null,
+          copy.rev,
+          copy.sha256,
+          copy.size,
+          copy.version,
+          copy.verified_at,
+          copy.drive_path,
         );
+        ensure(job.target);
+        db.prepare(
+          "UPDATE targets SET last_success_at = ?, last_verified_at = ?, open_until = 0, code = NULL WHERE name = ?",
+        ).run(copy.verified_at, copy.verified_at, job.target);
         finishRow(db, job);
         log("uploads", line);
       });
@@ -161,7 +172,9 @@ export function createLedger(db: Database, log: (log: "uploads", line: string) =
         return row && String(row["value"]);
       },
       async set(name, value) {
-        db.transaction(() => db.prepare("INSERT OR REPLACE INTO driver_memory (target, name, value) VALUES (?,?,?)").run(target, name, value));
+        db.transaction(() =>
+          db.prepare("INSERT OR REPLACE INTO driver_memory (target, name, value) VALUES (?,?,?)").run(target, name, value),
+        );
       },
       async delete(name) {
         db.transaction(() => db.prepare("DELETE FROM driver_memory WHERE target = ? AND name = ?").run(target, name));

@@ -15,8 +15,9 @@ export interface Line {
 
 /** How far a log file was written. */
 export interface Mark {
-  /** Identity of the file; null when it was never written. */
-  readonly ino: string | null;
+  /** Which file it is: another name in paths.json, or another file under the name, begins anew. */
+  readonly path: string;
+  readonly ino: string;
   readonly size: number;
   readonly seq: number;
   /** The same, as far as it is known to be on the disk. */
@@ -27,17 +28,19 @@ export interface Mark {
 export interface Outbox {
   /** Lines after `seq`, in order. */
   after(log: LogName, seq: number, limit: number): Promise<Line[]>;
-  mark(log: LogName): Promise<Mark>;
+  /** Undefined when the log was never written. */
+  mark(log: LogName): Promise<Mark | undefined>;
+  /** The last line that waits, or was written and is not yet safe; 0 when there is none. */
+  last(log: LogName): Promise<number>;
   /** Says how far the file was written. May be lost at a power cut: the file is then compared with the lines. */
-  setMark(log: LogName, mark: Pick<Mark, "ino" | "size" | "seq">): Promise<void>;
+  setMark(log: LogName, mark: Pick<Mark, "path" | "ino" | "size" | "seq">): Promise<void>;
   /** Everything up to the mark is on the disk; those lines are let go. */
-  setSafe(log: LogName, mark: Pick<Mark, "ino" | "size" | "seq">): Promise<void>;
+  setSafe(log: LogName, mark: Pick<Mark, "path" | "ino" | "size" | "seq">): Promise<void>;
 }
 
-const none: Mark = { ino: null, size: 0, seq: 0, safe_size: 0, safe_seq: 0 };
-
 const toMark = (row: Row): Mark => ({
-  ino: row["ino"] as string | null,
+  path: String(row["path"]),
+  ino: String(row["ino"]),
   size: Number(row["size"]),
   seq: Number(row["seq"]),
   safe_size: Number(row["safe_size"]),
@@ -52,11 +55,11 @@ export function outboxRow(db: Database, log: LogName, line: string): void {
 export function createOutbox(db: Database, relaxed: <T>(work: () => T) => T): Outbox {
   const write = (log: LogName, mark: Mark) =>
     db
-      .prepare("INSERT OR REPLACE INTO log_marks (log, ino, size, seq, safe_size, safe_seq) VALUES (?,?,?,?,?,?)")
-      .run(log, mark.ino, mark.size, mark.seq, mark.safe_size, mark.safe_seq);
-  const read = (log: LogName): Mark => {
+      .prepare("INSERT OR REPLACE INTO log_marks (log, path, ino, size, seq, safe_size, safe_seq) VALUES (?,?,?,?,?,?,?)")
+      .run(log, mark.path, mark.ino, mark.size, mark.seq, mark.safe_size, mark.safe_seq);
+  const read = (log: LogName): Mark | undefined => {
     const row = db.prepare("SELECT * FROM log_marks WHERE log = ?").get(log);
-    return row ? toMark(row) : none;
+    return row && toMark(row);
   };
   return {
     async after(log, seq, limit) {
@@ -68,8 +71,14 @@ export function createOutbox(db: Database, relaxed: <T>(work: () => T) => T): Ou
     async mark(log) {
       return read(log);
     },
+    async last(log) {
+      return Number(db.prepare("SELECT coalesce(max(seq), 0) AS seq FROM outbox WHERE log = ?").get(log)?.["seq"]);
+    },
     async setMark(log, mark) {
-      relaxed(() => write(log, { ...read(log), ...mark }));
+      relaxed(() => {
+        const { safe_size, safe_seq } = read(log) ?? { safe_size: 0, safe_seq: 0 };
+        write(log, { ...mark, safe_size, safe_seq });
+      });
     },
     async setSafe(log, mark) {
       relaxed(() => {

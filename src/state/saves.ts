@@ -4,9 +4,18 @@
  */
 import { randomBytes } from "node:crypto";
 import { archiveKey, type ArchiveFolder, type Key } from "../core/key.ts";
-import { archiveLine, chain, changelogLine, type Actor, type Op, type Version, type VersionFacts } from "../core/version.ts";
+import {
+  actorIn,
+  archiveLine,
+  chain,
+  changelogLine,
+  type Actor,
+  type Op,
+  type Version,
+  type VersionFacts,
+} from "../core/version.ts";
 import type { JobRequest } from "./jobs.ts";
-import type { Database, Row } from "./sqlite.ts";
+import type { Database, Row, Value } from "./sqlite.ts";
 
 /** Some content of a key: its hash and length, and the growing copy (`heads/`) whose first `size` bytes it is. */
 export interface Content {
@@ -79,7 +88,7 @@ export interface Saves {
   restoreHead(head: Head): Promise<void>;
 }
 
-const text = (value: unknown) => (value === null || value === undefined ? null : String(value));
+const text = (value: Value | undefined) => (value === null || value === undefined ? null : String(value));
 
 const toHead = (row: Row): Head => ({
   key: row["key"] as Key,
@@ -114,16 +123,6 @@ const toArchive = (row: Row) => ({
   size: Number(row["size"]),
 });
 
-const actorOnly = (v: VersionFacts): Actor => ({
-  chat_name: v.chat_name,
-  context_tags: v.context_tags,
-  model: v.model,
-  session_id: v.session_id,
-  tool: v.tool,
-  reason: v.reason,
-  origin: v.origin,
-});
-
 interface Parts {
   readonly database: Database;
   /** Runs a transaction that may be lost at a power cut (never torn): for what can be found out again. */
@@ -150,7 +149,7 @@ export function createSaves({ database: db, relaxed, enqueue, log }: Parts): Sav
         v.prev_sha256,
         v.archived_as,
         v.timestamp,
-        JSON.stringify(actorOnly(v)),
+        JSON.stringify(actorIn(v)),
         base,
         v.salt,
         v.sum,
@@ -158,7 +157,9 @@ export function createSaves({ database: db, relaxed, enqueue, log }: Parts): Sav
       );
 
   const insertArchive = (key: Key, file: Key, version: string, sha256: string, size: number) =>
-    db.prepare("INSERT OR REPLACE INTO archives (key, file, version, sha256, size) VALUES (?,?,?,?,?)").run(key, file, version, sha256, size);
+    db
+      .prepare("INSERT OR REPLACE INTO archives (key, file, version, sha256, size) VALUES (?,?,?,?,?)")
+      .run(key, file, version, sha256, size);
 
   const upsertHead = (head: Head) =>
     db
@@ -198,8 +199,13 @@ export function createSaves({ database: db, relaxed, enqueue, log }: Parts): Sav
     return jobs;
   };
 
-  async function* pages<T>(sql: string, start: string | number, of: (row: Row) => T, mark: (item: T) => string | number): AsyncIterable<T> {
-    for (let after = start; ; ) {
+  async function* pages<T>(
+    sql: string,
+    start: string | number,
+    of: (row: Row) => T,
+    mark: (item: T) => string | number,
+  ): AsyncIterable<T> {
+    for (let after = start; ;) {
       const items = db.prepare(sql).all(after, page).map(of);
       yield* items;
       const lastItem = items.at(-1);
@@ -226,7 +232,10 @@ export function createSaves({ database: db, relaxed, enqueue, log }: Parts): Sav
       return row && (JSON.parse(String(row["body"])) as Intent);
     },
     async intents() {
-      return db.prepare("SELECT body FROM intents ORDER BY version").all().map((row) => JSON.parse(String(row["body"])) as Intent);
+      return db
+        .prepare("SELECT body FROM intents ORDER BY version")
+        .all()
+        .map((row) => JSON.parse(String(row["body"])) as Intent);
     },
     async freeArchiveKey(key, timestamp, archive, taken) {
       for (let count = 1; ; count++) {
@@ -235,7 +244,11 @@ export function createSaves({ database: db, relaxed, enqueue, log }: Parts): Sav
       }
     },
     async begin(intent) {
-      db.transaction(() => db.prepare("INSERT INTO intents (key, version, body) VALUES (?,?,?)").run(intent.key, intent.version, JSON.stringify(intent)));
+      db.transaction(() =>
+        db
+          .prepare("INSERT INTO intents (key, version, body) VALUES (?,?,?)")
+          .run(intent.key, intent.version, JSON.stringify(intent)),
+      );
     },
     async accept(intent, acceptance) {
       return db.transaction(() => {
@@ -282,7 +295,7 @@ export function createSaves({ database: db, relaxed, enqueue, log }: Parts): Sav
       return row && String(row["version"]);
     },
     async restoreLine(version, base) {
-      db.transaction(() => {
+      relaxed(() => {
         insertVersion(version, base);
         if (version.archived_as === null || version.prev_sha256 === null) return;
         const prior = db
@@ -292,7 +305,7 @@ export function createSaves({ database: db, relaxed, enqueue, log }: Parts): Sav
       });
     },
     async restoreHead(head) {
-      db.transaction(() => upsertHead(head));
+      relaxed(() => upsertHead(head));
     },
   };
 }

@@ -61,7 +61,7 @@ CREATE TABLE conflicts (
 CREATE TABLE outbox (seq INTEGER PRIMARY KEY AUTOINCREMENT, log TEXT NOT NULL, line TEXT NOT NULL) STRICT;
 CREATE INDEX outbox_of_log ON outbox (log, seq);
 CREATE TABLE log_marks (
-  log TEXT PRIMARY KEY, ino TEXT, size INTEGER NOT NULL, seq INTEGER NOT NULL,   -- what was appended: file size and last line
+  log TEXT PRIMARY KEY, path TEXT NOT NULL, ino TEXT NOT NULL, size INTEGER NOT NULL, seq INTEGER NOT NULL,   -- what was appended: file size and last line
   safe_size INTEGER NOT NULL, safe_seq INTEGER NOT NULL                          -- what is known to be on the disk
 ) STRICT, WITHOUT ROWID;
 `;
@@ -71,7 +71,8 @@ const migrations: readonly string[] = [first];
 /** The schema that this version writes. */
 export const SCHEMA = migrations.length;
 
-export const schemaOf = (database: Database): number => Number(database.prepare("PRAGMA user_version").get()?.["user_version"] ?? 0);
+export const schemaOf = (database: Database): number =>
+  Number(database.prepare("PRAGMA user_version").get()?.["user_version"] ?? 0);
 
 /** Brings the file to this version; refuses a newer one with `E_STATE_NEWER`. */
 export function migrate(database: Database, path: string): void {

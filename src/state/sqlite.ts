@@ -141,10 +141,19 @@ export function stateError(error: unknown): unknown {
       hint: "Look for a stopped aftersave process, end it, and try again.",
     });
   if (/SQLITE_FULL|database or disk is full/.test(text(error)))
-    return new AftersaveError("E_NO_SPACE", "the disk that holds state_dir is full", { cause: error, hint: "Free some space, then save again." });
+    return new AftersaveError("E_NO_SPACE", "the disk that holds state_dir is full", {
+      cause: error,
+      hint: "Free some space, then save again.",
+    });
   if (/SQLITE_READONLY|readonly database/.test(text(error)))
-    return new AftersaveError("E_READ_ONLY", "the state file cannot be written", { cause: error, hint: "Check owner and mode of state_dir." });
+    return new AftersaveError("E_READ_ONLY", "the state file cannot be written", {
+      cause: error,
+      hint: "Check owner and mode of state_dir.",
+    });
   if (/SQLITE_(IOERR|CANTOPEN)|disk I\/O error|unable to open database file/.test(text(error)))
-    return new AftersaveError("E_IO", "the state file cannot be read or written", { cause: error, hint: "Check the disk and the mode of state_dir." });
+    return new AftersaveError("E_IO", "the state file cannot be read or written", {
+      cause: error,
+      hint: "Check the disk and the mode of state_dir.",
+    });
   return error;
 }

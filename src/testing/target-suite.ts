@@ -170,7 +170,7 @@ export function targetCases(options: SuiteOptions = {}): readonly SuiteCase[] {
   const cases: SuiteCase[] = [];
   let group = "";
   const it = (name: string, run: (target: Target, place: Place) => Promise<void>) =>
-    cases.push({ group, name, run: (place) => run(place.target, place) });
+    cases.push({ group, name, run: async (place) => run(place.target, place) });
 
   /** `work`, unless it hangs. */
   async function inTime<T>(work: Promise<T>): Promise<T> {

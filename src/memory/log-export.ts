@@ -1,0 +1,301 @@
+/**
+ * Log lines from the outbox to the files, in order, once each, whoever dies in between. The claim keeps our processes
+ * apart; the marks say what a file must look like, and a file that looks otherwise is compared line by line.
+ * @module
+ */
+import { open, rename, rm } from "node:fs/promises";
+import { dirname } from "node:path";
+import type { Clock } from "../core/clock.ts";
+import { AftersaveError, asAftersaveError } from "../core/errors.ts";
+import { changelogLine } from "../core/version.ts";
+import { adopt } from "../logs/adopt.ts";
+import { appendLines, LogSizeError } from "../logs/append.ts";
+import { moveAside, counted, standing, openLog, fsyncFolder, LOG_MODE, type Standing } from "../logs/files.ts";
+import { tailLog } from "../logs/read.ts";
+import { reconcile } from "../logs/repair.ts";
+import { rotateIfNeeded } from "../logs/rotate.ts";
+import { rotatedFiles } from "../logs/rotated.ts";
+import type { Claims } from "../state/claims.ts";
+import { LOGS, type Line, type LogName, type Mark, type Outbox } from "../state/outbox.ts";
+import type { Saves } from "../state/saves.ts";
+
+/** Lines are exported in batches: one lock and one write for all of them. */
+const BATCH = 500;
+/** Unsynced bytes after which a log is synced; until then the outbox keeps its lines. */
+const UNSAFE = 64 * 1024;
+
+export interface LogExportParts {
+  readonly outbox: Outbox;
+  readonly saves: Saves;
+  readonly claims: Claims;
+  readonly clock: Clock;
+  readonly paths: Readonly<Record<LogName, string>>;
+  /** Bytes at which a log is rotated; null: never. */
+  readonly rotate: number | null;
+  readonly keep: number | null;
+}
+
+/** Something that a person should know of a log; nothing was lost. */
+export interface LogNotice {
+  readonly log: LogName;
+  readonly message: string;
+}
+
+export interface LogExport {
+  /** Says that lines may wait. They are written soon, many at once; nobody waits for it. */
+  wake(): void;
+  /** All lines that wait now are in the files when it resolves; with `sync` also on the disk. Throws the first fault after trying every log. */
+  drain(options?: { sync?: boolean }): Promise<void>;
+  /** What happened to the logs since the memory was opened: set aside, repaired, refused. */
+  readonly notices: readonly LogNotice[];
+  /** The last fault of a log; null when the last export went well. */
+  fault(): AftersaveError | null;
+}
+
+export function createLogExport({ outbox, saves, claims, clock, paths, rotate, keep }: LogExportParts): LogExport {
+  const notices: LogNotice[] = [];
+  const trusted = new Set<LogName>();
+  let lastFault: AftersaveError | null = null;
+  let running: Promise<void> | undefined;
+  let again = false;
+
+  const notice = (log: LogName, message: string) => notices.push({ log, message });
+
+  const stands = async (path: string): Promise<Standing> => {
+    const file = await openLog(path, "r");
+    try {
+      return await standing(file);
+    } finally {
+      await file?.close();
+    }
+  };
+
+  /** First use of this file: what was there before us is continued or moved beside, and where it ends is remembered. */
+  const begin = async (log: LogName, mark: Mark | undefined): Promise<Mark> => {
+    const path = paths[log];
+    const { found, moved } = await adopt(path);
+    if (moved)
+      notice(
+        log,
+        `${path} held ${found === "scaffold" ? "an empty scaffold" : "something that is not JSON Lines"}; it was moved to ${moved}`,
+      );
+    await appendLines(path, []);
+    const now = await stands(path);
+    const seq = mark ? await written(log, mark, now) : 0;
+    const begun = { path, ino: now.ino, size: now.size, seq };
+    await outbox.setMark(log, begun);
+    return { ...begun, safe_size: now.size, safe_seq: seq };
+  };
+
+  /** Another name in paths.json: the changelog is exported anew, the other logs go on there. */
+  const written = async (log: LogName, mark: Mark, now: Standing): Promise<number> => {
+    if (log !== "changes") return mark.seq;
+    await rebuildChangelog(now);
+    return outbox.last(log);
+  };
+
+  /** Writes every version that is not in a rotated file to the changelog, in place of what is there. */
+  const rebuildChangelog = async (now: Standing): Promise<void> => {
+    const path = paths.changes;
+    const newest = (await rotatedFiles(path)).at(-1);
+    const [last] = newest === undefined ? [] : await tailLog(newest, 1);
+    const from = typeof last?.value["place"] === "number" ? last.value["place"] : 0;
+    const temporary = `${path}.rebuild`;
+    await rm(temporary, { force: true });
+    const file = await open(temporary, "wx", LOG_MODE);
+    try {
+      let lines: string[] = [];
+      const flush = async () => {
+        if (lines.length > 0) await file.writeFile(`${lines.join("\n")}\n`);
+        lines = [];
+      };
+      for await (const version of saves.versions(from)) {
+        lines.push(changelogLine(version));
+        if (lines.length >= BATCH) await flush();
+      }
+      await flush();
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    if (now.size > 0) {
+      const aside = await moveAside(path, counted(`${path}.before-aftersave`));
+      notice("changes", `${path} was not the changelog that the state knows; it was moved to ${aside} and written anew`);
+    }
+    await rename(temporary, path);
+    await fsyncFolder(dirname(path));
+  };
+
+  /** The file is not as we left it: a crash, a power cut, or another program. */
+  const mend = async (log: LogName, mark: Mark): Promise<Mark> => {
+    const path = paths[log];
+    const expected = await outbox.after(log, mark.safe_seq, 1_000_000);
+    const found = await reconcile(path, {
+      fromOffset: mark.safe_size,
+      ino: mark.ino,
+      expected: expected.map(({ line }) => line),
+    });
+    if (found.torn.moved) notice(log, `a torn end of ${path} (${found.torn.bytes} bytes) was set aside in ${found.torn.moved}`);
+    if (log === "changes" && found.foreign > 0) throw foreign(path, found.foreign);
+    if (log === "changes" && found.short > 0 && found.rotated === null) {
+      notice(log, `${path} was cut or removed; it was written anew from the state`);
+      await rebuildChangelog({ size: found.size, ino: found.ino });
+      const now = await stands(path);
+      const seq = await outbox.last(log);
+      await outbox.setSafe(log, { path, ...now, seq });
+      return { path, ...now, seq, safe_size: now.size, safe_seq: seq };
+    }
+    const absent = expected.filter((_, index) => found.present[index] !== true);
+    // lines that no one wrote yet stay for the export; lines that were written and are gone are written again, in order
+    const firstAbsent = absent[0];
+    const present = expected.filter(({ seq }) => firstAbsent === undefined || seq < firstAbsent.seq);
+    const stray = expected.some(
+      ({ seq }, index) => found.present[index] === true && firstAbsent !== undefined && seq > firstAbsent.seq,
+    );
+    let now: Standing = found;
+    let seq = present.at(-1)?.seq ?? mark.safe_seq;
+    if (stray) {
+      now = await appendLines(
+        path,
+        absent.map(({ line }) => line),
+      ); // another program's line keeps later ones of ours in place
+      seq = expected.at(-1)?.seq ?? seq;
+    }
+    const mended = { path, ino: now.ino, size: now.size, seq };
+    await outbox.setMark(log, mended);
+    return { ...mended, safe_size: Math.min(mark.safe_size, now.size), safe_seq: mark.safe_seq };
+  };
+
+  /** After an unclean end the unsynced part of a file may be missing or not what was written. */
+  const distrust = async (log: LogName, mark: Mark): Promise<Mark> => {
+    if (trusted.has(log)) return mark;
+    trusted.add(log);
+    const now = await stands(paths[log]);
+    if (now.ino !== mark.ino || now.size !== mark.size) return mend(log, mark);
+    if (mark.size === mark.safe_size) return mark;
+    const expected = (await outbox.after(log, mark.safe_seq, 1_000_000)).filter(({ seq }) => seq <= mark.seq);
+    const text = Buffer.from(expected.map(({ line }) => `${line}\n`).join(""), "utf8");
+    const file = await openLog(paths[log], "r");
+    try {
+      const there = Buffer.alloc(mark.size - mark.safe_size);
+      await file?.read(there, 0, there.length, mark.safe_size);
+      return there.equals(text) ? mark : await mend(log, mark);
+    } finally {
+      await file?.close();
+    }
+  };
+
+  const sync = async (path: string) => {
+    const file = await openLog(path, "r+");
+    try {
+      await file?.datasync();
+    } finally {
+      await file?.close();
+    }
+  };
+
+  const append = async (log: LogName, mark: Mark, lines: readonly Line[]): Promise<Mark> => {
+    const write = (to: Mark) =>
+      appendLines(
+        paths[log],
+        lines.filter(({ seq }) => seq > to.seq).map(({ line }) => line),
+        { expectedSize: to.size, expectedIno: to.ino },
+      );
+    let from = mark;
+    let now: Standing;
+    try {
+      now = await write(from);
+    } catch (error) {
+      if (!(error instanceof LogSizeError)) throw error;
+      from = await mend(log, mark);
+      now = await write(from);
+    }
+    const seq = Math.max(lines.at(-1)?.seq ?? 0, from.seq);
+    const next = { path: paths[log], ino: now.ino, size: now.size, seq };
+    await outbox.setMark(log, next);
+    return { ...next, safe_size: from.safe_size, safe_seq: from.safe_seq };
+  };
+
+  const secure = async (log: LogName, mark: Mark) => {
+    await sync(paths[log]);
+    await outbox.setSafe(log, mark);
+  };
+
+  const exportLog = async (log: LogName, syncAll: boolean): Promise<void> => {
+    const known = await outbox.mark(log);
+    const current = known?.path === paths[log] ? known : undefined;
+    if (
+      (await outbox.after(log, current?.seq ?? 0, 1)).length === 0 &&
+      !(syncAll && current && current.size !== current.safe_size)
+    )
+      return;
+    let mark = current ? await distrust(log, current) : await begin(log, known);
+    for (;;) {
+      const lines = await outbox.after(log, mark.seq, BATCH);
+      if (lines.length === 0) break;
+      mark = await append(log, mark, lines);
+      if (mark.size - mark.safe_size > UNSAFE) {
+        await secure(log, mark);
+        mark = { ...mark, safe_size: mark.size, safe_seq: mark.seq };
+      }
+      if (rotate !== null && mark.size >= rotate) mark = await turn(log, mark);
+    }
+    if (syncAll && mark.size !== mark.safe_size) await secure(log, mark);
+  };
+
+  const turn = async (log: LogName, mark: Mark): Promise<Mark> => {
+    await secure(log, mark);
+    const options = { bytes: rotate ?? 0, now: new Date(clock.now()), ...(log === "changes" || keep === null ? {} : { keep }) };
+    await rotateIfNeeded(paths[log], options);
+    await appendLines(paths[log], []);
+    const next = { path: paths[log], ...(await stands(paths[log])), seq: mark.seq };
+    await outbox.setSafe(log, next);
+    return { ...next, safe_size: next.size, safe_seq: next.seq };
+  };
+
+  const exportAll = async (syncAll: boolean): Promise<void> => {
+    const release = await claims.take("logs", "logs");
+    const faults: unknown[] = [];
+    try {
+      for (const log of LOGS) await exportLog(log, syncAll).catch((error: unknown) => faults.push(error));
+    } finally {
+      release();
+    }
+    lastFault = faults.length === 0 ? null : asAftersaveError(faults[0], "writing the logs");
+    if (lastFault) throw lastFault;
+  };
+
+  const loop = async (): Promise<void> => {
+    try {
+      do {
+        again = false;
+        await exportAll(false);
+      } while (again);
+    } finally {
+      running = undefined;
+    }
+  };
+
+  return {
+    notices,
+    fault: () => lastFault,
+    wake() {
+      again = true;
+      running ??= new Promise<void>((resolve) => setImmediate(resolve)).then(loop);
+      running.catch(() => undefined); // kept in `lastFault`; `drain` and `doctor` tell it
+    },
+    async drain({ sync: syncAll = false } = {}) {
+      await running?.catch(() => undefined);
+      await exportAll(syncAll);
+    },
+  };
+}
+
+const foreign = (path: string, lines: number) =>
+  new AftersaveError(
+    "E_LOG_FOREIGN",
+    `another program writes ${path}: ${lines} line${lines === 1 ? "" : "s"} there are not ours`,
+    {
+      hint: "Give aftersave a changelog of its own: set memory_changelog in paths.json to another name. It is then written there in full.",
+    },
+  );

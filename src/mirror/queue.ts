@@ -1,0 +1,150 @@
+/**
+ * Doing the jobs: per target, oldest first, a few at a time, each claimed so that no two processes send one file.
+ * @module
+ */
+import type { Clock } from "../core/clock.ts";
+import { foldKey, type Key } from "../core/key.ts";
+import type { Outcome } from "../core/outcome.ts";
+import type { Job } from "../state/jobs.ts";
+import type { State } from "../state/state.ts";
+import { PARK_MS, type MirrorTarget, type Uploader } from "./upload.ts";
+
+export interface DrainOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Someone asked: parked jobs and targets that could not be reached are tried too. */
+  readonly asked?: boolean | undefined;
+  readonly onOutcome?: ((outcome: Outcome) => void) | undefined;
+  /** Bytes acknowledged of a file under way. */
+  readonly onProgress?: ((target: string, key: Key, sent: number) => void) | undefined;
+}
+
+export interface Drained {
+  readonly uploaded: number;
+  readonly skipped: number;
+  readonly failed: number;
+  /** Unfinished jobs afterwards, parked ones included. */
+  readonly pending: number;
+}
+
+export interface Queue {
+  /** Does what is due now on every target and resolves when there is nothing left to do. */
+  drain(options?: DrainOptions): Promise<Drained>;
+  /** Uploads one key to one target now, waiting for another process that is at it. */
+  now(target: string, key: Key, options?: DrainOptions): Promise<Outcome | undefined>;
+}
+
+export interface QueueParts {
+  readonly state: State;
+  readonly clock: Clock;
+  readonly uploader: Uploader;
+  readonly targets: readonly string[];
+  /** Opens a target once; throws when its driver cannot be made. */
+  readonly open: (name: string) => Promise<MirrorTarget & { readonly concurrency: number }>;
+  /** An outcome was recorded: log lines wait, listeners want to know. */
+  readonly onOutcome: (outcome: Outcome) => void;
+}
+
+const PAGE = 200;
+/** Failures after which other jobs of the target are not tried: it cannot be reached, or does not let us in. */
+const closes = new Set(["E_TARGET_UNREACHABLE", "E_AUTH", "E_TARGET_IN_USE"]);
+
+export function createQueue({ state, clock, uploader, targets, open, onOutcome }: QueueParts): Queue {
+  const claimName = (target: string, key: Key) => `${target}\n${foldKey(key)}`;
+
+  const done = (outcome: Outcome, options: DrainOptions) => {
+    onOutcome(outcome);
+    options.onOutcome?.(outcome);
+  };
+
+  const upload = async (to: MirrorTarget, job: Job, options: DrainOptions): Promise<Outcome> => {
+    const onProgress = options.onProgress;
+    const outcome = await uploader.upload(to, job, {
+      signal: options.signal,
+      onProgress: onProgress && ((sent) => onProgress(to.name, job.key, sent)),
+    });
+    const { code } = outcome;
+    if (code && closes.has(code)) await state.ledger.setHealth(to.name, { code, openUntil: clock.now() + PARK_MS });
+    else if (code && code !== "E_CONFLICT") await state.ledger.setHealth(to.name, { code, openUntil: 0 });
+    done(outcome, options);
+    return outcome;
+  };
+
+  /** Undefined when another process has it, or it is done. */
+  const claimed = async (to: MirrorTarget, job: Job, options: DrainOptions): Promise<Outcome | undefined> => {
+    const release = await state.claims.tryTake("upload", claimName(to.name, job.key));
+    if (!release) return undefined;
+    try {
+      const fresh = await state.jobs.job(to.name, job.key);
+      return fresh && (await upload(to, fresh, options));
+    } finally {
+      release();
+    }
+  };
+
+  async function* dueJobs(target: string, asked: boolean): AsyncGenerator<Job> {
+    for (let after = 0; ;) {
+      const jobs = await state.jobs.due(target, asked ? Number.MAX_SAFE_INTEGER : clock.now(), after, PAGE, asked);
+      yield* jobs;
+      const last = jobs.at(-1);
+      if (!last) return;
+      after = last.id;
+    }
+  }
+
+  const drainTarget = async (name: string, options: DrainOptions, count: (outcome: Outcome) => void): Promise<void> => {
+    const asked = options.asked === true;
+    const first = (await state.jobs.due(name, asked ? Number.MAX_SAFE_INTEGER : clock.now(), 0, 1, asked))[0];
+    if (!first) return;
+    const { open_until } = await state.ledger.target(name);
+    if (open_until > clock.now() && !asked) return;
+    const to = await open(name);
+    const jobs = dueJobs(name, asked);
+    let closed = false;
+    const work = async (most: number) => {
+      for (let n = 0; n < most && !closed; n++) {
+        options.signal?.throwIfAborted();
+        const next = await jobs.next();
+        if (next.done) return;
+        const outcome = await claimed(to, next.value, options);
+        if (!outcome) continue;
+        count(outcome);
+        closed ||= outcome.code !== undefined && closes.has(outcome.code);
+      }
+    };
+    if (open_until > 0) await work(1); // it could not be reached the last time: one probe first
+    await Promise.all(Array.from({ length: to.concurrency }, () => work(Number.POSITIVE_INFINITY)));
+  };
+
+  const anyPending = async () => (await state.jobs.counts()).some((c) => c.state === "pending" && targets.includes(c.target));
+
+  return {
+    async drain(options = {}) {
+      let [uploaded, skipped, failed] = [0, 0, 0];
+      const count = ({ status }: Outcome) => {
+        if (status === "success" || status === "conflict") uploaded++;
+        else if (status === "skipped") skipped++;
+        else failed++;
+      };
+      for (let pass = options; ; pass = { ...options, asked: false }) {
+        const before = uploaded + skipped;
+        const results = await Promise.allSettled(targets.map((name) => drainTarget(name, pass, count)));
+        const fault = results.find((result) => result.status === "rejected");
+        if (fault) throw fault.reason;
+        // what was saved while its upload ran waits in its old place, behind us
+        if (uploaded + skipped === before || !(await anyPending())) break;
+      }
+      const pending = (await state.jobs.counts()).reduce((sum, { n }) => sum + n, 0);
+      return { uploaded, skipped, failed, pending };
+    },
+    async now(target, key, options = {}) {
+      const to = await open(target);
+      const release = await state.claims.take("upload", claimName(target, key), { waitMs: 600_000, signal: options.signal });
+      try {
+        const job = await state.jobs.job(target, key);
+        return job && (await upload(to, job, options));
+      } finally {
+        release();
+      }
+    },
+  };
+}

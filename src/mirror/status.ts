@@ -1,0 +1,95 @@
+/**
+ * How safe the memory is, in facts (DESIGN promise 11).
+ * @module
+ */
+import type { ErrorCode } from "../core/errors.ts";
+import type { State } from "../state/state.ts";
+
+export interface TargetStatus {
+  readonly type: string;
+  readonly enabled: boolean;
+  /** `signed_out`, `unreachable` and `failing` name the last failure's kind; `new`: nothing was ever sent. */
+  readonly state: "ok" | "new" | "failing" | "unreachable" | "signed_out" | "disabled";
+  readonly last_success_at: string | null;
+  readonly last_verified_at: string | null;
+  readonly last_proven_restore_at: string | null;
+  /** The mirror lies on the memory root's own device: no protection against that device's end. Null when it cannot be told. */
+  readonly same_device: boolean | null;
+  readonly pending: number;
+  readonly failed: number;
+  /** Why the last upload failed; null when it did not. */
+  readonly code: ErrorCode | null;
+}
+
+export interface Status {
+  readonly files: number;
+  readonly pending: number;
+  readonly failed: number;
+  readonly held: number;
+  /** Found at targets and kept there, and not yet looked at (`doctor --fix`). */
+  readonly conflicts: number;
+  readonly oldest_pending_at: string | null;
+  /** Bytes of accepted content that no target on another device holds, verified. */
+  readonly unprotected_bytes: number;
+  readonly targets: Readonly<Record<string, TargetStatus>>;
+}
+
+/** What status must know of a configured target. */
+export interface StatusTarget {
+  readonly name: string;
+  readonly type: string;
+  readonly enabled: boolean;
+  readonly sameDevice: boolean | null;
+}
+
+const iso = (ms: number | null) => (ms === null ? null : new Date(ms).toISOString());
+
+const signedOut = new Set<ErrorCode>(["E_TOKEN_MISSING", "E_AUTH"]);
+
+export async function statusOf(state: State, targets: readonly StatusTarget[]): Promise<Status> {
+  const counts = await state.jobs.counts();
+  const sum = (of: "pending" | "failed", target?: string) =>
+    counts.filter((c) => c.state === of && (target === undefined || c.target === target)).reduce((total, { n }) => total + n, 0);
+  const shown: Record<string, TargetStatus> = {};
+  for (const { name, type, enabled, sameDevice } of targets) {
+    const known = await state.ledger.target(name);
+    const failing = known.code !== null && known.code !== "E_CONFLICT";
+    const health = signedOut.has(known.code as ErrorCode) ? "signed_out" : known.open_until > 0 ? "unreachable" : "failing";
+    shown[name] = {
+      type,
+      enabled,
+      state: !enabled ? "disabled" : failing ? health : known.last_success_at === null ? "new" : "ok",
+      last_success_at: iso(known.last_success_at),
+      last_verified_at: iso(known.last_verified_at),
+      last_proven_restore_at: iso(known.last_proven_restore_at),
+      same_device: sameDevice,
+      pending: sum("pending", name),
+      failed: sum("failed", name),
+      code: enabled ? known.code : null,
+    };
+  }
+  const elsewhere = targets.filter((target) => target.enabled && target.sameDevice !== true).map(({ name }) => name);
+  const oldest = counts.map((count) => count.oldest);
+  return {
+    files: await state.saves.countHeads(),
+    pending: sum("pending"),
+    failed: sum("failed"),
+    held: 0,
+    conflicts: (await state.ledger.conflicts()).length,
+    oldest_pending_at: oldest.length === 0 ? null : iso(Math.min(...oldest)),
+    unprotected_bytes: (await state.ledger.unprotected(elsewhere)).bytes,
+    targets: shown,
+  };
+}
+
+/** After so long an unfinished upload is no longer "on its way". */
+export const PENDING_TOO_LONG_MS = 15 * 60_000;
+
+/** What `status --check` answers: 0 when all is safe, else 1, 4 or 5, the worst of it. */
+export function checkExit(status: Status, now: number): number {
+  if (status.held > 0 || status.conflicts > 0) return 5;
+  const enabled = Object.values(status.targets).filter((target) => target.enabled);
+  if (enabled.some((target) => target.state === "signed_out")) return 4;
+  const late = status.oldest_pending_at !== null && now - Date.parse(status.oldest_pending_at) > PENDING_TOO_LONG_MS;
+  return status.failed > 0 || late ? 1 : 0;
+}

@@ -1,0 +1,245 @@
+/**
+ * One upload: compare with the ledger, write with a guard, check what the target answers, keep what others wrote.
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { AftersaveError, asAftersaveError, TargetError } from "../core/errors.ts";
+import { archiveKey, type ArchiveFolder, type Key } from "../core/key.ts";
+import type { Clock } from "../core/clock.ts";
+import type { Outcome } from "../core/outcome.ts";
+import { uploadLine } from "../core/outcome.ts";
+import type { Call, Chunks, Entry, Guard, Source, Target, Tries } from "../core/target.ts";
+import type { Job } from "../state/jobs.ts";
+import type { Mirrored } from "../state/ledger.ts";
+import type { State } from "../state/state.ts";
+import { claimRoot } from "./owner.ts";
+
+/** A target as the mirror uses it: wrapped, and with its name. */
+export interface MirrorTarget {
+  readonly name: string;
+  /** Tries of one whole write. */
+  readonly attempts: number;
+  readonly target: Target;
+}
+
+export interface UploadParts {
+  readonly state: State;
+  readonly clock: Clock;
+  readonly archive: ArchiveFolder;
+  /** The bytes of a job as they are kept on this machine; undefined when the key holds nothing any more. */
+  readonly contentOf: (job: Job) => Promise<{ source: Source; version: string } | undefined>;
+}
+
+/** How long a parked job waits at least. */
+export const PARK_MS = 60_000;
+const ROUNDS = 6;
+
+export interface UploadOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((sent: number) => void) | undefined;
+}
+
+interface Written {
+  readonly entry: Entry;
+  readonly notes: readonly string[];
+  readonly conflict: boolean;
+}
+
+async function hashOf(chunks: Chunks, algo: string): Promise<string> {
+  const hash = createHash(algo);
+  for await (const chunk of chunks) hash.update(chunk);
+  return hash.digest("hex");
+}
+
+/** The sha256 of what is there: as reported, else by reading it. */
+async function sha256Of(target: Target, entry: Entry, call: Call): Promise<string> {
+  if (entry.hash?.algo === "sha256") return entry.hash.hex;
+  return target.read(entry.key, (chunks) => hashOf(chunks, "sha256"), call);
+}
+
+const kindOf = (error: unknown) => (error instanceof TargetError ? error.kind : undefined);
+
+export interface Uploader {
+  /** Runs the job, logs its outcome and records it. The upload must be claimed, and the job fresh from the state. */
+  upload(to: MirrorTarget, job: Job, options: UploadOptions): Promise<Outcome>;
+}
+
+export function createUploader({ state, clock, archive, contentOf }: UploadParts): Uploader {
+  const { ledger, saves } = state;
+
+  /** What someone else put in our place, kept under an archive name beside ours before ours is written. */
+  const keepAside = async (to: MirrorTarget, key: Key, remote: Entry, call: Call): Promise<Key> => {
+    const timestamp = new Date(clock.now()).toISOString();
+    for (let count = 1; ; count++) {
+      const aside = archiveKey(key, timestamp, count, archive);
+      try {
+        const copy = await to.target.copy(key, aside, { ...call, expect: remote });
+        const sha256 = await sha256Of(to.target, copy, call);
+        await ledger.addConflict({ target: to.name, key, kept_as: aside, sha256, at: clock.now() });
+        return aside;
+      } catch (error) {
+        const there = kindOf(error) === "conflict" && (await to.target.stat(aside, call)) !== undefined;
+        if (!there) throw error;
+      }
+    }
+  };
+
+  /** The guard failed: what is there decides whether it is ours, or someone else's to be kept first. */
+  const settle = async (to: MirrorTarget, job: Job, body: Source, known: Mirrored | undefined, call: Call) => {
+    const remote = await to.target.stat(job.key, { ...call, hash: true });
+    if (!remote) return { expect: "absent" as const, notes: ["it was removed at the target and is sent again"] };
+    const sha256 = await sha256Of(to.target, remote, call);
+    if (sha256 === body.sha256 && remote.size === body.size)
+      return { entry: remote, notes: ["the same bytes were already there"] };
+    if (sha256 === known?.sha256 || (await saves.everHeld(job.key, sha256)))
+      return { expect: remote, notes: ["an older version of ours was there"] };
+    const aside = await keepAside(to, job.key, remote, call);
+    return { expect: remote, kept: aside, notes: [`someone else's content was there; it is kept as ${to.target.pathOf(aside)}`] };
+  };
+
+  const write = async (to: MirrorTarget, job: Job, body: Source, version: string, guard: Guard): Promise<Written> => {
+    const known = await ledger.mirrored(to.name, job.key);
+    let expect: Guard["expect"] = known ?? "absent";
+    let conflict = false;
+    const notes: string[] = [];
+    for (let round = 1; ; round++) {
+      try {
+        const entry = await to.target.put(job.key, body, { ...guard, expect, version });
+        return { entry, notes, conflict };
+      } catch (error) {
+        const kind = kindOf(error);
+        if (kind === "not-found" && expect !== "absent") {
+          expect = "absent";
+          notes.push("it was removed at the target and is sent again");
+        } else if (kind === "conflict" && round < ROUNDS) {
+          const found = await settle(to, job, body, known, guard);
+          notes.push(...found.notes);
+          conflict ||= found.kept !== undefined;
+          if (found.entry) return { entry: found.entry, notes, conflict };
+          expect = found.expect;
+        } else throw error;
+      }
+    }
+  };
+
+  /** "success" is never said without a hash that is ours; a place that has none says so. */
+  const prove = async (to: MirrorTarget, body: Source, entry: Entry): Promise<string[]> => {
+    if (entry.size !== body.size && entry.hash) throw lied(to, `reports ${entry.size} bytes where ${body.size} were sent`);
+    if (!entry.hash) return ["the target reports no hash, so the copy is handed over, not verified"];
+    const { algo, hex } = entry.hash;
+    const ours = algo === "sha256" ? body.sha256 : await hashOf(body.open(), algo);
+    if (ours !== hex) throw lied(to, `reports another ${algo} than the one that was sent`);
+    return [];
+  };
+
+  const ownRoot = async (to: MirrorTarget, call: Call) => {
+    if ((await ledger.target(to.name)).owned) return;
+    const rootId = await saves.rootId();
+    if (rootId === undefined) return;
+    await claimRoot(to.target, to.name, rootId, call);
+    await ledger.setOwned(to.name);
+  };
+
+  const checkTwin = async (to: MirrorTarget, key: Key) => {
+    if (to.target.traits.caseSensitive) return;
+    const twin = await ledger.twin(to.name, key);
+    if (twin)
+      throw new AftersaveError("E_KEY_TWIN", `${to.name} ignores case and already holds ${twin}`, {
+        hint: `Rename one of ${JSON.stringify(key)} and ${JSON.stringify(twin)}.`,
+      });
+  };
+
+  const outcome = (to: MirrorTarget, job: Job, rest: Pick<Outcome, "status" | "attempts" | "notes" | "code">): Outcome => ({
+    file: job.key,
+    target: to.name,
+    drive_path: to.target.pathOf(job.key),
+    version: job.version,
+    sha256: job.sha256,
+    size: job.size,
+    ...rest,
+  });
+
+  const line = (result: Outcome, job: Job) => uploadLine(result, job.actor, new Date(clock.now()).toISOString());
+
+  const skip = async (to: MirrorTarget, job: Job, notes: string): Promise<Outcome> => {
+    const result = outcome(to, job, { status: "skipped", attempts: 0, notes, code: undefined });
+    await ledger.settle(job, line(result, job));
+    return result;
+  };
+
+  const succeed = async (to: MirrorTarget, job: Job, tries: Tries, body: Source, written: Written, proof: readonly string[]) => {
+    const result = outcome(to, job, {
+      status: written.conflict ? "conflict" : "success",
+      attempts: tries.used,
+      notes: [...written.notes, ...proof].join("; "),
+      code: written.conflict ? "E_CONFLICT" : undefined,
+    });
+    const copy: Mirrored = {
+      key: job.key,
+      rev: written.entry.rev,
+      id: written.entry.id,
+      sha256: body.sha256,
+      size: body.size,
+      version: job.version,
+      verified_at: clock.now(),
+      drive_path: to.target.pathOf(job.key),
+    };
+    await ledger.record(job, copy, line(result, job));
+    return result;
+  };
+
+  const fail = async (to: MirrorTarget, job: Job, tries: Tries, error: unknown): Promise<Outcome> => {
+    const known = asAftersaveError(error, `uploading ${job.key} to ${to.name}`);
+    const status = known.code === "E_TOKEN_MISSING" ? "token_missing" : known.code === "E_CONFLICT" ? "conflict" : "fail";
+    const result = outcome(to, job, {
+      status,
+      attempts: status === "token_missing" ? 0 : tries.used,
+      notes: known.hint === undefined ? known.message : `${known.message}. ${known.hint}`,
+      code: known.code,
+    });
+    const canPass = !(["E_KEY_TWIN", "E_ARCHIVE_CHANGED", "E_TARGET_UNSUPPORTED"] as string[]).includes(known.code);
+    await state.jobs.park(job, {
+      code: known.code,
+      notes: result.notes,
+      attempts: result.attempts,
+      canPass,
+      runAt: clock.now() + Math.max(PARK_MS, (known instanceof TargetError && known.retryAfterMs) || 0),
+    });
+    await ledger.note(line(result, job));
+    return result;
+  };
+
+  const attempt = async (to: MirrorTarget, job: Job, { signal, onProgress }: UploadOptions): Promise<Outcome> => {
+    const tries: Tries = { used: 1, most: to.attempts };
+    let content: Awaited<ReturnType<typeof contentOf>>;
+    try {
+      content = await contentOf(job);
+    } catch (error) {
+      return fail(to, job, { used: 0, most: 0 }, error);
+    }
+    if (!content) return skip(to, job, "the key holds nothing any more");
+    const { source, version } = content;
+    const current: Job = { ...job, sha256: source.sha256, size: source.size };
+    if ((await ledger.mirrored(to.name, job.key))?.sha256 === source.sha256)
+      return skip(to, current, "unchanged: the target holds these bytes, verified");
+    try {
+      await checkTwin(to, job.key);
+      await ownRoot(to, { signal, tries });
+      const written = await write(to, current, source, version, { signal, tries, onProgress });
+      return await succeed(to, current, tries, source, written, await prove(to, source, written.entry));
+    } catch (error) {
+      if (signal?.aborted) throw error;
+      const now = await contentOf(job);
+      if (now && now.source.sha256 !== source.sha256)
+        return attempt(to, (await state.jobs.job(to.name, job.key)) ?? job, { signal, onProgress });
+      return fail(to, current, tries, error);
+    }
+  };
+
+  return { upload: attempt };
+}
+
+const lied = (to: MirrorTarget, what: string) =>
+  new TargetError("corrupt", `${to.name} ${what}`, {
+    hint: "It is tried again later; `aftersave log uploads --status fail` shows how often.",
+  });

@@ -1,0 +1,438 @@
+/**
+ * The composition root: paths.json → state → targets with their wraps → memory and mirror. The only file that knows
+ * every room, and the whole order of the wraps.
+ * @module
+ */
+import { statSync } from "node:fs";
+import { setTimeout as pause } from "node:timers/promises";
+import { join, dirname } from "node:path";
+import { monotonicFactory } from "ulid";
+import { loadConfig, type Config, type TargetConfig } from "./config/load.ts";
+import type { Clock } from "./core/clock.ts";
+import { AftersaveError, asAftersaveError, errnoOf } from "./core/errors.ts";
+import type { Key } from "./core/key.ts";
+import type { Outcome } from "./core/outcome.ts";
+import { targetsFor } from "./core/route.ts";
+import { stack, type Target, type Wrap } from "./core/target.ts";
+import type { Meta } from "./core/version.ts";
+import { createDiagnosticLog } from "./logs/diagnostic.ts";
+import { tailLog } from "./logs/read.ts";
+import { createHeads, type Heads } from "./memory/heads.ts";
+import { createJournal, type Step } from "./memory/journal.ts";
+import { createLogExport, type LogExport } from "./memory/log-export.ts";
+import { createPlaces, type Places } from "./memory/places.ts";
+import type { Receipt } from "./memory/receipt.ts";
+import { SaveManager, type SavedMeta, type SaveOptions } from "./memory/save-manager.ts";
+import { sweep, type SweepReport } from "./memory/sweep.ts";
+import { digestOfFile, fileSource, type Body } from "./memory/content.ts";
+import type { Listener, MemoryEvents } from "./memory/events.ts";
+import { createAsked } from "./mirror/asked.ts";
+import type { FileResult, UploadResult } from "./mirror/drive-upload.ts";
+import { createQueue, type Drained, type DrainOptions, type Queue } from "./mirror/queue.ts";
+import { checkExit, statusOf, type Status } from "./mirror/status.ts";
+import { createUploader, type MirrorTarget } from "./mirror/upload.ts";
+import { examine, type Finding } from "./recovery/doctor.ts";
+import { rebuild, type RebuildReport } from "./recovery/rebuild.ts";
+import type { Job } from "./state/jobs.ts";
+import { openState, setStateAside, type State } from "./state/state.ts";
+import { drivers, targetTypes } from "./targets/registry.ts";
+
+export interface OpenOptions {
+  /** The memory root, or a folder below it. Without it: `AFTERSAVE_ROOT`, else the nearest folder upwards with a paths.json. */
+  readonly root?: string | undefined;
+  /** Where relative paths begin; the process's current folder by default. */
+  readonly cwd?: string | undefined;
+  readonly env?: NodeJS.ProcessEnv | undefined;
+  /** Ready targets in place of the drivers that paths.json names, by target name (tests, targets of your own). */
+  readonly targets?: Readonly<Record<string, Target>> | undefined;
+  readonly clock?: Clock | undefined;
+  /** The first pause between tries of an upload, in milliseconds (2,000). */
+  readonly retryBaseMs?: number | undefined;
+  /** Called at each step of a save; tests stop the process there. */
+  readonly onStep?: ((step: Step) => void | Promise<void>) | undefined;
+}
+
+export interface Memory {
+  /** The memory root, absolute. */
+  readonly root: string;
+  readonly config: Config;
+  /** What was repaired or set aside when it was opened, and what is wrong with the logs; one sentence each. */
+  readonly notices: readonly string[];
+  append(key: string, body: Body, meta?: Meta, options?: SaveOptions): Promise<Receipt>;
+  replace(key: string, body: Body, meta?: Meta, options?: SaveOptions): Promise<Receipt>;
+  archive(key: string, meta?: Meta, options?: SaveOptions): Promise<Receipt>;
+  saved(key: string, meta?: SavedMeta, options?: Pick<SaveOptions, "signal">): Promise<Receipt>;
+  on<Name extends keyof MemoryEvents>(name: Name, listener: Listener<MemoryEvents[Name]>): () => void;
+  off<Name extends keyof MemoryEvents>(name: Name, listener: Listener<MemoryEvents[Name]>): void;
+  /** Looks for changes made by others and versions them as `external`. */
+  sweep(): Promise<SweepReport>;
+  /** Versions what the file holds now, uploads it to each of its targets, and waits. Throws only for a key that cannot be. */
+  upload(path: string, meta?: Meta, options?: UploadCall): Promise<FileResult>;
+  /** Uploads one receipt's file and archive copy now; the receipt with what became of them. */
+  settle(receipt: Receipt, options?: DrainOptions): Promise<Receipt>;
+  /** Uploads all that is pending, parked jobs included. */
+  flush(options?: DrainOptions): Promise<Drained>;
+  /** Does what is due as the one background worker of this root; false when another one runs. */
+  work(options?: DrainOptions): Promise<boolean>;
+  /** Whether a background worker runs now. */
+  workerRuns(): Promise<boolean>;
+  status(): Promise<Status>;
+  /** What `status --check` exits with. */
+  check(status: Status): number;
+  /** The key that a text means (CONTRACT section 2). Throws `E_KEY_…`. */
+  keyOf(text: string): Key;
+  /** Checks configuration, locks, state, logs, clock, credentials and folders. */
+  doctor(options?: { fix?: boolean }): Promise<Finding[]>;
+  /** Small facts that outlive the process. */
+  getMeta(name: string): Promise<string | undefined>;
+  setMeta(name: string, value: string): Promise<void>;
+  /** Writes what the logs still owe and lets go of everything. */
+  close(): Promise<void>;
+}
+
+export interface UploadCall extends DrainOptions {
+  /** Where a relative path begins. */
+  readonly cwd?: string | undefined;
+}
+
+const systemClock: Clock = {
+  now: () => Date.now(),
+  sleep: (ms, signal) => pause(ms, undefined, { ref: true, ...(signal ? { signal } : {}) }),
+};
+
+type Opened = MirrorTarget & { readonly concurrency: number };
+
+/** A mirror in a folder of this device is no protection. Null when the folder is not there to ask. */
+function onSameDevice(path: string | undefined, root: string): boolean | null {
+  if (path === undefined) return false;
+  for (let at = path; ; at = dirname(at)) {
+    try {
+      return statSync(at).dev === statSync(root).dev;
+    } catch (error) {
+      if (errnoOf(error) !== "ENOENT" || dirname(at) === at) return null;
+    }
+  }
+}
+
+/** The driver with its wraps, from the inside: log, time limit, bytes per second, slots, retry (docs/decisions/wraps.md). */
+async function openTarget(
+  target: TargetConfig,
+  config: Config,
+  state: State,
+  options: OpenOptions,
+  clock: Clock,
+): Promise<Opened> {
+  const driver = drivers[target.type];
+  const inner =
+    options.targets?.[target.name] ??
+    (await driver?.open({
+      name: target.name,
+      root: target.root,
+      options: target.options,
+      tokenFile: config.driveToken,
+      memory: state.ledger.driverMemory(target.name),
+      clock,
+    }));
+  if (!inner) throw new AftersaveError("E_TARGET_TYPE", `the target ${target.name} has the unknown type ${target.type}`);
+  const [{ withLog }, { withTimeout }, { withBytesPerSecond, withSlots }, { withRetry }] = await Promise.all([
+    import("./wraps/log.ts"),
+    import("./wraps/timeout.ts"),
+    import("./wraps/limit.ts"),
+    import("./wraps/retry.ts"),
+  ]);
+  const diagnostic = createDiagnosticLog(join(config.stateDir, "diagnostic.log"), clock);
+  const concurrency = Math.min(target.concurrency ?? 3, inner.traits.maxConcurrency);
+  const wraps: Wrap[] = [
+    withLog(target.name, (record) => diagnostic({ at: new Date(clock.now()).toISOString(), ...record })),
+    withTimeout(target.timeoutMs ?? 60_000),
+    ...(target.bytesPerSecond === null ? [] : [withBytesPerSecond(target.bytesPerSecond)]),
+    withSlots(concurrency),
+    withRetry({ attempts: target.attempts, baseMs: options.retryBaseMs }),
+  ];
+  return { name: target.name, attempts: target.attempts, concurrency, target: stack(inner, ...wraps) };
+}
+
+/** Opens the state; a damaged one is set aside and rebuilt, a lost one rebuilt from the changelog. */
+async function openSound(config: Config, clock: Clock, parts: (state: State) => Parameters<typeof rebuild>[0]) {
+  const notices: string[] = [];
+  let state: State;
+  try {
+    state = await openState(config.stateDir, clock);
+  } catch (error) {
+    if (!(error instanceof AftersaveError) || error.code !== "E_STATE_CORRUPT") throw error;
+    const aside = setStateAside(config.stateDir, new Date(clock.now()).toISOString());
+    notices.push(`the state file was damaged; it was moved to ${aside}`);
+    state = await openState(config.stateDir, clock);
+  }
+  try {
+    if ((await state.saves.rootId()) === undefined) {
+      const [last] = await tailLog(config.logs.changes, 1).catch(() => []); // a log that is not one is the exporter's to judge
+      if (last && typeof last.value["place"] === "number") {
+        const release = await state.claims.take("setup", "rebuild");
+        try {
+          if ((await state.saves.rootId()) === undefined) notices.push(sayRebuilt(await rebuild(parts(state))));
+        } finally {
+          release();
+        }
+      }
+    }
+    return { state, notices };
+  } catch (error) {
+    await state.close();
+    throw error;
+  }
+}
+
+const sayRebuilt = ({ versions, heads, lost, broken }: RebuildReport): string =>
+  `the state was rebuilt from the changelog: ${versions} versions, ${heads} files` +
+  (lost.length > 0 ? `; the last accepted content of ${lost.join(", ")} was not found` : "") +
+  (broken ? `; the changelog is broken at ${broken}` : "");
+
+/** Opens the memory root that `options` name. Throws `E_NO_ROOT`, `E_CONFIG…`, `E_NO_SQLITE`, `E_STATE_…`; nothing is changed then. */
+export async function openMemory(options: OpenOptions = {}): Promise<Memory> {
+  const clock = options.clock ?? systemClock;
+  const cwd = options.cwd ?? process.cwd();
+  const config = await loadConfig({ root: options.root, cwd, env: options.env ?? process.env, targetTypes });
+  const places = createPlaces(config.root, config.dataDir, config.archive);
+  const heads = createHeads(join(config.stateDir, "heads"));
+  const routed = (key: Key) => targetsFor(key, config.routes, config.targets);
+  const { state, notices } = await openSound(config, clock, (opened) => ({
+    state: opened,
+    heads,
+    places,
+    changelog: config.logs.changes,
+    targetsFor: routed,
+  }));
+  try {
+    return await compose({ options, config, clock, cwd, places, heads, routed, state, notices });
+  } catch (error) {
+    await state.close();
+    throw error;
+  }
+}
+
+interface Rooms {
+  readonly options: OpenOptions;
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly cwd: string;
+  readonly places: Places;
+  readonly heads: Heads;
+  readonly routed: (key: Key) => string[];
+  readonly state: State;
+  readonly notices: string[];
+}
+
+async function compose({ options, config, clock, cwd, places, heads, routed, state, notices }: Rooms): Promise<Memory> {
+  const logs: LogExport = createLogExport({
+    outbox: state.outbox,
+    saves: state.saves,
+    claims: state.claims,
+    clock,
+    paths: config.logs,
+    rotate: config.logs.rotate,
+    keep: config.logs.keep,
+  });
+  const opened = new Map<string, Promise<Opened>>();
+  const byName = new Map(config.targets.map((target) => [target.name, target]));
+  const open = (name: string): Promise<Opened> => {
+    const known = opened.get(name);
+    if (known) return known;
+    const target = byName.get(name);
+    if (!target) throw new AftersaveError("E_TARGET_UNKNOWN", `no target is named ${JSON.stringify(name)}`);
+    const opening = openTarget(target, config, state, options, clock);
+    opened.set(name, opening);
+    return opening;
+  };
+  const pathAt = (target: string, key: Key) => `${byName.get(target)?.root ?? ""}${key}`;
+
+  const saves = new SaveManager({
+    saves: state.saves,
+    claims: state.claims,
+    heads,
+    places,
+    journal: createJournal({ saves: state.saves, heads, places, targetsFor: routed, step: options.onStep }),
+    clock,
+    archive: config.archive,
+    spoolDir: join(config.stateDir, "spool"),
+    newId: idsOf(clock),
+    uploadsOf: (key) =>
+      routed(key).map((target) => ({ target, status: "pending", attempts: 0, drive_path: pathAt(target, key), notes: "" })),
+    onAccepted: () => logs.wake(),
+  });
+
+  const announce = (outcome: Outcome) => {
+    const { status } = outcome;
+    saves.emit(
+      status === "success" ? "upload" : status === "skipped" ? "skip" : status === "conflict" ? "conflict" : "fail",
+      outcome,
+    );
+    logs.wake();
+  };
+  const contentOf = async (job: Job) => {
+    if (job.archive) {
+      const copy = await state.saves.archiveCopy(job.key);
+      if (!copy) return undefined;
+      const path = places.pathOf(job.key);
+      if ((await digestOfFile(path))?.sha256 !== copy.sha256)
+        throw new AftersaveError("E_ARCHIVE_CHANGED", `the archive copy ${job.key} was changed or removed by someone`, {
+          hint: "Put the copy back, or remove the job; `aftersave doctor` lists such copies.",
+        });
+      return { source: fileSource(path, copy.size, copy.sha256), version: copy.version };
+    }
+    const head = await state.saves.head(job.key);
+    return head && { source: heads.source(head), version: head.version };
+  };
+  const queue: Queue = createQueue({
+    state,
+    clock,
+    uploader: createUploader({ state, clock, archive: config.archive, contentOf }),
+    targets: config.targets.filter(({ enabled }) => enabled).map(({ name }) => name),
+    open,
+    onOutcome: announce,
+  });
+
+  const recovered = await saves.recoverAll();
+  if (recovered > 0) notices.push(`${recovered} unfinished save${recovered === 1 ? " was" : "s were"} settled`);
+
+  const fixed = () => [...notices, ...logs.notices.map(({ message }) => message)];
+
+  const asked = createAsked({ state, clock, queue, targetsFor: routed, onOutcome: announce });
+
+  const upload = async (path: string, meta: Meta = {}, call: UploadCall = {}): Promise<FileResult> => {
+    const key = places.keyOf(path, call.cwd ?? cwd);
+    if (!places.isArchive(key)) places.savable(key);
+    try {
+      const receipt = places.isArchive(key) ? undefined : await saves.saved(key, meta);
+      return await asked.upload(key, receipt?.archived_as ?? null, meta, call);
+    } catch (error) {
+      if (call.signal?.aborted || (error instanceof AftersaveError && error.code.startsWith("E_KEY"))) throw error;
+      return asked.failed(key, error, meta);
+    }
+  };
+
+  return {
+    root: config.root,
+    config,
+    get notices() {
+      return fixed();
+    },
+    append: (key, body, meta, call) => saves.append(key, body, meta, call),
+    replace: (key, body, meta, call) => saves.replace(key, body, meta, call),
+    archive: (key, meta, call) => saves.archive(key, meta, call),
+    saved: (key, meta, call) => saves.saved(key, meta, call),
+    on: (name, listener) => saves.on(name, listener),
+    off: (name, listener) => saves.off(name, listener),
+    sweep: () => sweep(saves, state.saves.heads(), places),
+    upload,
+    async settle(receipt, call = {}) {
+      if (receipt.sha256 === null && receipt.archived_as) {
+        const sent = await asked.send(receipt.archived_as, null, call);
+        return { ...receipt, uploads: sent.map(({ target, ...outcome }) => ({ target, ...uploadOf(outcome) })) };
+      }
+      const sent = await asked.send(receipt.file, receipt.archived_as, call);
+      const uploads = receipt.uploads.map((known) => {
+        const outcome = sent.find(({ target }) => target === known.target);
+        return outcome ? { target: known.target, ...uploadOf(outcome) } : known;
+      });
+      return { ...receipt, uploads };
+    },
+    flush: (call = {}) => queue.drain({ ...call, asked: true }),
+    async work(call = {}) {
+      for (;;) {
+        const release = await state.claims.tryTake("worker", "worker");
+        if (!release) return false;
+        let drained: Drained;
+        try {
+          drained = await queue.drain(call);
+          await logs.drain();
+        } finally {
+          release();
+        }
+        // a save that saw the worker at work started none: look again now that the claim is free
+        const waiting = (await state.jobs.counts()).some((count) => count.state === "pending");
+        if (!waiting || drained.uploaded + drained.skipped === 0) return true;
+      }
+    },
+    async workerRuns() {
+      const release = await state.claims.tryTake("worker", "worker");
+      release?.();
+      return release === undefined;
+    },
+    status: () =>
+      statusOf(
+        state,
+        config.targets.map((target) => ({
+          name: target.name,
+          type: target.type,
+          enabled: target.enabled,
+          sameDevice: onSameDevice(
+            options.targets?.[target.name] ? undefined : drivers[target.type]?.localPath?.(target.options),
+            config.root,
+          ),
+        })),
+      ),
+    check: (status) => (logs.fault() ? Math.max(1, checkExit(status, clock.now())) : checkExit(status, clock.now())),
+    keyOf: (text) => places.keyOf(text, cwd),
+    doctor: (call = {}) => examine({ config, state, heads, places, logs, clock, open, fix: call.fix === true }),
+    getMeta: (name) => state.getMeta(name),
+    setMeta: (name, value) => state.setMeta(name, value),
+    async close() {
+      await logs.drain().catch((error: unknown) => notices.push(asAftersaveError(error, "writing the logs").message));
+      for (const opening of opened.values()) await (await opening.catch(() => undefined))?.target.close();
+      await state.close();
+    },
+  };
+}
+
+const uploadOf = (outcome: Omit<Outcome, "target">) => ({
+  status: outcome.status,
+  attempts: outcome.attempts,
+  drive_path: outcome.drive_path,
+  notes: outcome.notes,
+});
+
+/** Version ids that sort in the order in which they were made, also when the clock goes backwards. */
+function idsOf(clock: Clock): () => string {
+  const next = monotonicFactory();
+  return () => next(clock.now());
+}
+
+export interface DriveUploadOptions extends Omit<OpenOptions, "cwd"> {
+  /** An open memory, to be used instead of opening one for this call. */
+  readonly memory?: Memory | undefined;
+}
+
+/** Metadata as the original function took it. */
+export interface UploadMetadata extends Meta {}
+
+/**
+ * Uploads one memory file now and waits: resolves target and path from paths.json, skips bytes that are verified
+ * there, tries up to three times, logs the outcome. Never throws for what a network, an account or a file can do;
+ * throws for a path that cannot be memory and for a configuration that cannot be used.
+ */
+export async function driveUpload(
+  localFilePath: string,
+  metadata: UploadMetadata = {},
+  options: DriveUploadOptions = {},
+): Promise<UploadResult> {
+  const memory = options.memory ?? (await openMemory({ ...options, root: options.root }));
+  try {
+    const { file: _, targets: __, ...result } = await memory.upload(localFilePath, metadata);
+    return result;
+  } finally {
+    if (!options.memory) await memory.close();
+  }
+}
+
+export { SaveManager } from "./memory/save-manager.ts";
+export type { Config } from "./config/load.ts";
+export type { Body } from "./memory/content.ts";
+export type { MemoryEvents } from "./memory/events.ts";
+export type { Receipt, ReceiptUpload } from "./memory/receipt.ts";
+export type { SavedMeta, SaveOptions } from "./memory/save-manager.ts";
+export type { SweepReport } from "./memory/sweep.ts";
+export type { FileResult, UploadResult } from "./mirror/drive-upload.ts";
+export type { Drained, DrainOptions } from "./mirror/queue.ts";
+export type { Status, TargetStatus } from "./mirror/status.ts";
+export type { Finding } from "./recovery/doctor.ts";
