@@ -15,7 +15,7 @@ const closed: [from: string, ...to: string[]][] = [
   ["config", "state", "targets"],
   ["memory", "mirror", "targets", "wraps", "config"],
   ["mirror", "memory", "targets", "wraps", "config"],
-  ["recovery", "targets", "logs", "cli"],
+  ["recovery", "targets", "wraps", "cli"],
   ["cli", "memory", "mirror", "state", "targets"],
 ];
 
@@ -33,6 +33,7 @@ const forbidden: [file: string, specifier: string, rule: string][] = [
   ["src/open.ts", "./cli/room.ts", "open.ts-imports-only-its-rooms"],
   ["src/index.ts", "./state/room.ts", "index.ts-imports-only-its-rooms"],
   ["src/index.ts", "./memory/room.ts", "index.ts-imports-only-types"],
+  ["src/recovery/value.ts", "../config/room.ts", "recovery-imports-only-types"],
   ["src/core/fs.ts", "node:fs", "core-has-no-machine"],
   ["src/core/npm.ts", "zod", "core-has-no-machine"],
   ["src/targets/one.ts", "./two.ts", "no-driver-imports-a-driver"],
