@@ -103,18 +103,19 @@ describe("the courtesy lock", () => {
     expect(readFileSync(path, "utf8")).toBe('{"a":1}\n{"b":1}\n');
   });
 
-  it("does not wait long for a holder that was killed, and the next time not at all", async () => {
+  it("does not wait long for a holder that was killed, and the next times not at all", async () => {
     const path = made('{"a":1}\n');
     mkdirSync(`${path}.lock`);
     const first = performance.now();
     await appendLines(path, ['{"b":1}']);
     const second = performance.now();
-    await appendLines(path, ['{"c":1}']);
+    for (let n = 0; n < 5; n += 1) await appendLines(path, [`{"c":${n}}`]);
     const end = performance.now();
     expect(second - first).toBeGreaterThan(100);
     expect(second - first).toBeLessThan(2000);
-    expect(end - second).toBeLessThan(100);
-    expect(readFileSync(path, "utf8")).toBe('{"a":1}\n{"b":1}\n{"c":1}\n');
+    // Five waits would be more than a second.
+    expect(end - second).toBeLessThan(700);
+    expect(readFileSync(path, "utf8")).toBe('{"a":1}\n{"b":1}\n{"c":0}\n{"c":1}\n{"c":2}\n{"c":3}\n{"c":4}\n');
     expect(existsSync(`${path}.lock`)).toBe(true);
   });
 
@@ -131,7 +132,7 @@ describe("the courtesy lock", () => {
   });
 });
 
-describe("eight processes × 500 lines", () => {
+describe("eight processes × 500 lines", { timeout: 180_000 }, () => {
   it.each(["with a claim", "with nothing but the courtesy lock"])("%s: none torn, interleaved or lost", async (how) => {
     const path = folder.next();
     mkdirSync(dirname(path));

@@ -230,7 +230,7 @@ describe("reconcile", () => {
   });
 });
 
-describe("an exporter that is killed at random moments", () => {
+describe("an exporter that is killed at random moments", { timeout: 180_000 }, () => {
   it("writes every line once and in order", async () => {
     const path = folder.next();
     const record = join(dirname(path), "record.json");
