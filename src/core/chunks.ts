@@ -6,23 +6,26 @@ import type { Chunks } from "./target.ts";
 
 /** `chunks`, until `signal` aborts: then the signal's reason is thrown at once, also while the next chunk is awaited. */
 export async function* untilAborted(chunks: Chunks, signal?: AbortSignal): Chunks {
-  signal?.throwIfAborted();
   const iterator = chunks[Symbol.asyncIterator]();
   let stop = (): void => undefined;
-  const aborted = new Promise<never>((_, reject) => {
-    stop = () => reject(signal?.reason);
-  });
-  aborted.catch(() => undefined);
-  signal?.addEventListener("abort", stop, { once: true });
+  const onAbort = () => stop();
+  // One promise for each chunk: racing all of them with a single long-lived one would keep every chunk in memory.
+  const next = () =>
+    new Promise<IteratorResult<Uint8Array>>((resolve, reject) => {
+      stop = () => reject(signal?.reason);
+      iterator.next().then(resolve, reject);
+    });
   let open = true;
+  signal?.addEventListener("abort", onAbort, { once: true });
   try {
     for (;;) {
-      const next = await Promise.race([iterator.next(), aborted]);
-      if (next.done === true) {
+      signal?.throwIfAborted();
+      const item = await next();
+      if (item.done === true) {
         open = false;
         return;
       }
-      yield next.value;
+      yield item.value;
     }
   } catch (error) {
     open = false;
@@ -30,7 +33,7 @@ export async function* untilAborted(chunks: Chunks, signal?: AbortSignal): Chunk
     iterator.return?.().then(undefined, () => undefined);
     throw error;
   } finally {
-    signal?.removeEventListener("abort", stop);
+    signal?.removeEventListener("abort", onAbort);
     if (open) await iterator.return?.();
   }
 }

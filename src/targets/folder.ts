@@ -4,14 +4,30 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { type BigIntStats, closeSync, constants, lstatSync, openSync, renameSync, unlinkSync } from "node:fs";
+import { type BigIntStats, constants, lstatSync, renameSync, unlinkSync } from "node:fs";
 import * as fs from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { untilAborted } from "../core/chunks.ts";
 import type { Clock } from "../core/clock.ts";
-import { AftersaveError, type ErrorCode, errnoOf, type FaultKind, TargetError } from "../core/errors.ts";
-import { type Key, parseKey } from "../core/key.ts";
+import { errnoOf, TargetError } from "../core/errors.ts";
+import type { Key } from "../core/key.ts";
 import type { Call, Chunks, Entry, Guard, Source, Target } from "../core/target.ts";
+import {
+  absence,
+  cannot,
+  chunksOf,
+  entryOf,
+  faultOfErrno,
+  keyOf,
+  probeCase,
+  revOf,
+  sameFile,
+  sha256Of,
+  syncFolder,
+  unless,
+  vanished,
+  wrongTypeHint,
+} from "./folder/disk.ts";
 
 export interface FolderOptions {
   /** A folder that exists, for example the mount point of a disk. It is never created. */
@@ -25,42 +41,9 @@ export interface FolderOptions {
 
 const DAY = 24 * 60 * 60 * 1000;
 const SWEEP_NAMES = 10_000;
-const READ_SIZE = 256 * 1024;
 
 /** Names of our own helpers: `tmp` holds bytes that are not in place yet, `old` what a guarded write just replaced. */
 const helper = /^\..*\.[0-9a-f]{12}\.aftersave-(tmp|old)$/s;
-
-type Row = readonly [kind: FaultKind, code?: ErrorCode, hint?: string];
-const full: Row = ["quota", undefined, "Free some space on the target's disk."];
-const refused: Row = ["auth", "E_PERMISSION", "Check the owner and mode of this folder and of the file in it."];
-const gone: Row = ["transient", "E_TARGET_UNREACHABLE", "Connect the disk again."];
-const unnamable: Row = ["unsupported", undefined, "The target's file system cannot hold this name; choose another."];
-const wrongType: Row = ["unsupported", "E_KEY_FOLDER", "Rename the folder or file at the target that stands in the way."];
-const faultOfErrno: Record<string, Row> = {
-  ENOSPC: full,
-  EDQUOT: full,
-  EACCES: refused,
-  EPERM: refused,
-  EROFS: ["auth", "E_READ_ONLY", "Make the target's file system writable."],
-  ENODEV: gone,
-  ENXIO: gone,
-  ENOTCONN: gone,
-  ESTALE: gone,
-  EHOSTDOWN: gone,
-  EHOSTUNREACH: gone,
-  ENAMETOOLONG: unnamable,
-  EILSEQ: unnamable,
-  EINVAL: unnamable,
-  EFBIG: ["unsupported", undefined, "The target's file system cannot hold a file of this size."],
-  EISDIR: wrongType,
-  ENOTDIR: wrongType,
-  ENOTEMPTY: wrongType,
-  ELOOP: wrongType,
-  EIO: ["transient", undefined, "Check the target's disk; the system's log names the fault."],
-};
-/** What simpler file systems answer to hard links, times and modes. */
-const cannot = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK"]);
-const noFolderSync = new Set(["EINVAL", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"]);
 
 /** Carries an error of the caller's own code past the translation of system errors. */
 class CallersError extends Error {}
@@ -71,77 +54,6 @@ async function* bodyOf(body: Source, signal?: AbortSignal): Chunks {
   } catch (cause) {
     throw new CallersError("the body failed", { cause });
   }
-}
-
-const sameFile = (a: BigIntStats, b: BigIntStats) => a.ino === b.ino && a.size === b.size && a.mtimeNs === b.mtimeNs;
-
-/** The system changes `ctime` with every link and rename, so it is taken last, and never from before our own. */
-const revOf = (file: BigIntStats, ctimeNs = file.ctimeNs) =>
-  [file.ino, file.size, file.mtimeNs, ctimeNs].map((part) => part.toString(36)).join("-");
-
-const entryOf = (key: Key, file: BigIntStats, sha256?: string, ctimeNs = file.ctimeNs): Entry => ({
-  key,
-  size: Number(file.size),
-  rev: revOf(file, ctimeNs),
-  ...(sha256 === undefined ? {} : { hash: { algo: "sha256", hex: sha256 } }),
-});
-
-async function unless<T>(harmless: ReadonlySet<string>, work: Promise<T>): Promise<T | undefined> {
-  try {
-    return await work;
-  } catch (error) {
-    if (harmless.has(errnoOf(error))) return undefined;
-    throw error;
-  }
-}
-const absence = new Set(["ENOENT", "ENOTDIR"]);
-const vanished = new Set(["ENOENT"]);
-
-async function syncFolder(path: string): Promise<void> {
-  if (process.platform === "win32") return;
-  const folder = await fs.open(path, "r");
-  try {
-    await unless(noFolderSync, folder.sync());
-  } finally {
-    await folder.close();
-  }
-}
-
-function keyOf(name: string): Key | undefined {
-  try {
-    return parseKey(name);
-  } catch (error) {
-    if (error instanceof AftersaveError) return undefined;
-    throw error;
-  }
-}
-
-/** Whether `folder` tells `a` from `A`; undefined when that cannot be tried. */
-function probeCase(folder: string, token: string): boolean | undefined {
-  const name = `.case.${token}.aftersave-tmp`;
-  try {
-    closeSync(openSync(join(folder, name), "wx"));
-  } catch (error) {
-    if (errnoOf(error) !== "") return undefined;
-    throw error;
-  }
-  try {
-    return lstatSync(join(folder, name.toUpperCase()), { throwIfNoEntry: false }) === undefined;
-  } finally {
-    unlinkSync(join(folder, name));
-  }
-}
-
-async function* chunksOf(file: fs.FileHandle, size: bigint, signal?: AbortSignal): Chunks {
-  if (size === 0n) return;
-  const stream = file.createReadStream({ start: 0, end: Number(size) - 1, autoClose: false, highWaterMark: READ_SIZE });
-  yield* untilAborted(stream as AsyncIterable<Uint8Array>, signal);
-}
-
-async function sha256Of(file: fs.FileHandle, size: bigint, signal?: AbortSignal): Promise<string> {
-  const hash = createHash("sha256");
-  for await (const chunk of chunksOf(file, size, signal)) hash.update(chunk);
-  return hash.digest("hex");
 }
 
 /**
@@ -162,14 +74,14 @@ export function createFolderTarget({ path, root, clock = Date, random = Math.ran
       .padStart(12, "0");
   /** 40 characters keep the whole name below 255 bytes in any script. */
   const helperOf = (file: string, kind: "tmp" | "old") =>
-    join(dirname(file), `.${[...basename(file)].slice(0, 40).join("")}.${token()}.aftersave-${kind}`);
+    join(dirname(file), `.${Array.from(basename(file)).slice(0, 40).join("")}.${token()}.aftersave-${kind}`);
 
   const absentFault = (key: Key) => new TargetError("not-found", `${pathOf(key)} is not on the target`);
   const conflict = (key: Key, what: string) => new TargetError("conflict", `${pathOf(key)} ${what}`);
   const standsInTheWay = (key: Key, what: string) =>
     new TargetError("unsupported", `${what} stands at ${pathOf(key)}, where a file should be`, {
       code: "E_KEY_FOLDER",
-      hint: wrongType[2] ?? "",
+      hint: wrongTypeHint,
     });
 
   async function assertBase(): Promise<void> {
@@ -186,7 +98,7 @@ export function createFolderTarget({ path, root, clock = Date, random = Math.ran
     const errno = errnoOf(error);
     if (!errno.startsWith("E")) return error;
     if (errno === "ENOENT") await assertBase();
-    const [kind, code, hint] = faultOfErrno[errno] ?? (["transient"] satisfies Row);
+    const [kind, code, hint] = faultOfErrno[errno] ?? ["transient"];
     const message = `could not ${doing}: ${(error as Error).message}`;
     return new TargetError(kind, message, { cause: error, ...(code && { code }), ...(hint && { hint }) });
   }

@@ -81,15 +81,15 @@ const chances = (target: Target) => (target.traits.listing === "eventual" ? 20 :
 
 /** The keys of a listing, sorted; a listing that may lag gets some more chances to show what is `expected`. */
 async function keysOf(target: Target, prefix: string, expected: readonly string[]): Promise<string[]> {
-  const sorted = [...expected].sort();
+  const sorted = expected.toSorted();
   for (let chance = chances(target); ; chance--) {
-    const keys = (await entriesOf(target, prefix)).map(({ key }) => key as string).sort();
+    const keys = (await entriesOf(target, prefix)).map(({ key }) => key as string).toSorted();
     if (chance <= 1 || JSON.stringify(keys) === JSON.stringify(sorted)) return keys;
   }
 }
 
 async function assertListed(target: Target, prefix: string, expected: readonly string[]): Promise<void> {
-  assert.deepEqual(await keysOf(target, prefix, expected), [...expected].sort(), `list(${JSON.stringify(prefix)})`);
+  assert.deepEqual(await keysOf(target, prefix, expected), expected.toSorted(), `list(${JSON.stringify(prefix)})`);
 }
 
 const readAll = (target: Target, key: Key) => target.read(key, bytesOf);
@@ -523,7 +523,7 @@ export function targetCases(options: SuiteOptions = {}): readonly SuiteCase[] {
     await target.put(NOTE, sourceOf(new Uint8Array(200 * KIB)), { onProgress: (sent) => told.push(sent), version: "01J" });
     assert.deepEqual(
       told,
-      [...told].sort((a, b) => a - b),
+      told.toSorted((a, b) => a - b),
     );
     assert.ok(told.length > 0 && told.every((sent) => sent >= 0 && sent <= 200 * KIB), "progress beyond the size, or none");
     assert.equal(told.at(-1), 200 * KIB);

@@ -139,9 +139,9 @@ export function withRetry(options: RetryOptions = {}): Wrap {
             pass ??= { entries: inner.list(prefix, of)[Symbol.asyncIterator](), before: new Set(given) };
             try {
               for (;;) {
-                const { done, value } = await pass.entries.next();
-                if (done === true) return undefined;
-                const entry: Entry = value;
+                const item = await pass.entries.next();
+                if (item.done === true) return undefined;
+                const entry = item.value;
                 const name = `${entry.key}\n${entry.id ?? ""}`;
                 given.add(name);
                 if (!pass.before.has(name)) return entry;

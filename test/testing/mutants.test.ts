@@ -258,7 +258,7 @@ const table: ReadonlyArray<readonly [group: string, what: string, broken: Break]
     (inner) => ({
       stat: async (key, look) => {
         const { hash: _, ...entry } = (await inner.stat(key, look)) ?? {};
-        return "key" in entry ? (entry as Entry) : undefined;
+        return "key" in entry ? entry : undefined;
       },
     }),
   ],
@@ -762,7 +762,7 @@ const table: ReadonlyArray<readonly [group: string, what: string, broken: Break]
       },
     }),
   ],
-  ["remove", "ignores the guard", (inner) => ({ remove: (key, guard) => inner.remove(key, without(guard as Guard, "expect")) })],
+  ["remove", "ignores the guard", (inner) => ({ remove: (key, guard) => inner.remove(key, without(guard, "expect")) })],
   [
     "remove",
     "removes and then says conflict",
@@ -829,7 +829,7 @@ const table: ReadonlyArray<readonly [group: string, what: string, broken: Break]
     (inner) => ({
       put: async (key, body, guard) => {
         guard?.signal?.throwIfAborted();
-        return inner.put(key, body, without(guard as Guard, "signal"));
+        return inner.put(key, body, without(guard, "signal"));
       },
     }),
   ],

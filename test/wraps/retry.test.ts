@@ -65,10 +65,10 @@ test("the calls of one write share its tries", async () => {
 async function waitsOf(rules: FaultRule[], options: RetryOptions): Promise<number[]> {
   const waits: number[] = [];
   const real = globalThis.setTimeout;
-  const spy = vi.spyOn(globalThis, "setTimeout").mockImplementation(((run: () => void, ms = 0) => {
+  const spy = vi.spyOn(globalThis, "setTimeout").mockImplementation((run: () => void, ms = 0) => {
     waits.push(ms);
     return real(run, 0);
-  }) as typeof setTimeout);
+  });
   try {
     const memory = createMemoryTarget();
     await stack(memory, withFaults(rules, 1), withRetry(options)).stat(KEY);
@@ -164,7 +164,7 @@ test("a listing goes on where it broke off, each entry once, twins included", as
   await Promise.all(["1", "2"].map((by) => memory.put(KEY, sourceOf(by), { expect: "absent" })));
   const keys: string[] = [];
   for await (const { key } of target.list("")) keys.push(key);
-  expect(keys.sort()).toEqual([KEY, KEY, "a", "b", "c", "d"]);
+  expect(keys.toSorted()).toEqual([KEY, KEY, "a", "b", "c", "d"]);
   expect(faults.struck).toHaveLength(3);
 });
 
