@@ -31,8 +31,8 @@ import type { FileResult, UploadResult } from "./mirror/drive-upload.ts";
 import { createQueue, type Drained, type DrainOptions, type Queue } from "./mirror/queue.ts";
 import { checkExit, statusOf, type Status } from "./mirror/status.ts";
 import { createUploader, type MirrorTarget } from "./mirror/upload.ts";
-import { examine, type Finding } from "./recovery/doctor.ts";
-import { rebuild, type RebuildReport } from "./recovery/rebuild.ts";
+import type { Finding } from "./recovery/doctor.ts";
+import type { RebuildParts, RebuildReport } from "./recovery/rebuild.ts";
 import type { Job } from "./state/jobs.ts";
 import { openState, setStateAside, type State } from "./state/state.ts";
 import { drivers, targetTypes } from "./targets/registry.ts";
@@ -153,7 +153,7 @@ async function openTarget(
 }
 
 /** Opens the state; a damaged one is set aside and rebuilt, a lost one rebuilt from the changelog. */
-async function openSound(config: Config, clock: Clock, parts: (state: State) => Parameters<typeof rebuild>[0]) {
+async function openSound(config: Config, clock: Clock, parts: (state: State) => RebuildParts) {
   const notices: string[] = [];
   let state: State;
   try {
@@ -170,6 +170,7 @@ async function openSound(config: Config, clock: Clock, parts: (state: State) => 
       if (last && typeof last.value["place"] === "number") {
         const release = await state.claims.take("setup", "rebuild");
         try {
+          const { rebuild } = await import("./recovery/rebuild.ts");
           if ((await state.saves.rootId()) === undefined) notices.push(sayRebuilt(await rebuild(parts(state))));
         } finally {
           release();
@@ -374,7 +375,10 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
       ),
     check: (status) => (logs.fault() ? Math.max(1, checkExit(status, clock.now())) : checkExit(status, clock.now())),
     keyOf: (text) => places.keyOf(text, cwd),
-    doctor: (call = {}) => examine({ config, state, heads, places, logs, clock, open, fix: call.fix === true }),
+    async doctor(call = {}) {
+      const { examine } = await import("./recovery/doctor.ts");
+      return examine({ config, state, heads, places, logs, clock, open, fix: call.fix === true });
+    },
     getMeta: (name) => state.getMeta(name),
     setMeta: (name, value) => state.setMeta(name, value),
     async close() {

@@ -3,6 +3,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
+import { AftersaveError } from "./errors.ts";
 import type { Key } from "./key.ts";
 
 /** Saves, and what was noticed. Issues to come add `hold accept reject pin unpin erase prune`. */
@@ -34,8 +35,27 @@ export interface Meta {
   readonly origin?: Origin | undefined;
 }
 
-/** The actor that `meta` describes, defaults filled in (CONTRACT section 3). */
+/** Bytes that an actor may have as JSON: it stands in every log line of the save. */
+const MAX_ACTOR = 64 * 1024;
+
+const isText = (value: unknown) => value === undefined || value === null || typeof value === "string";
+const isTags = (value: unknown) => value === undefined || (Array.isArray(value) && value.every((tag) => typeof tag === "string"));
+
+/** Refuses metadata that a log line could not hold, with `E_USAGE`. */
+function checkMeta(meta: Meta): void {
+  const wrong = (what: string, expected: string) =>
+    new AftersaveError("E_USAGE", `${what} of a save is not ${expected}`, { hint: "Correct it and save again." });
+  for (const name of ["chat_name", "model", "session_id", "tool", "reason"] as const)
+    if (!isText(meta[name])) throw wrong(name, "text");
+  for (const name of ["context_tags", "tags"] as const) if (!isTags(meta[name])) throw wrong(name, "a list of texts");
+  if (meta.origin !== undefined && meta.origin !== null && !ORIGINS.includes(meta.origin))
+    throw wrong("origin", `one of ${ORIGINS.join(", ")}`);
+  if (JSON.stringify(meta).length > MAX_ACTOR) throw wrong("the metadata", "shorter than 64 KiB");
+}
+
+/** The actor that `meta` describes, defaults filled in (CONTRACT section 3). Throws `E_USAGE` for what a log line cannot hold. */
 export function actorOf(meta: Meta = {}, origin: Origin | null = null): Actor {
+  checkMeta(meta);
   return {
     chat_name: meta.chat_name ?? "UNKNOWN",
     context_tags: meta.context_tags ?? meta.tags ?? [],

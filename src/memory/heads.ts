@@ -42,8 +42,8 @@ export interface Heads {
 const noLinks = new Set(["EXDEV", "EPERM", "ENOTSUP", "EMLINK", "ENOSYS"]);
 
 export function createHeads(directory: string): Heads {
-  // the last two characters of a ULID are random: 1,024 folders, so that none grows large
-  const path = (base: string) => join(directory, base.slice(-2), base);
+  // the last character of a ULID is random: 32 folders, so that none grows large and each is soon there
+  const path = (base: string) => join(directory, base.slice(-1), base);
 
   const shrink = async (base: string, size: number) => {
     if ((await stat(path(base))).size > size) await cutDurably(path(base), size);

@@ -490,7 +490,7 @@ export function targetCases(options: SuiteOptions = {}): readonly SuiteCase[] {
     assert.equal((await put(target, NOTE, "ours", { expect: now })).size, 4);
     if (now.id === undefined) return;
     const other = { rev: (await target.stat(NOTE))?.rev ?? "", id: `${now.id}x` };
-    await assertChangesNothing(target, NOTE, () => fault("conflict", put(target, NOTE, "ours", { expect: other })));
+    await assertChangesNothing(target, NOTE, () => fault("conflict", put(target, NOTE, "more", { expect: other })));
   });
   it("what was seen and is gone is not-found", async (target) => {
     const seen = await put(target, NOTE, "seen");

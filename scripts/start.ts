@@ -1,0 +1,128 @@
+/**
+ * `npm start`: the main job on real files, without an account. Makes a memory root in `demo/` from the documents in
+ * `Data/` (or from the files that are named), replays a day of an agent's saves, mirrors them, and shows what came of it.
+ * Every line behind a $ is really run.
+ */
+import { spawnSync } from "node:child_process";
+import {
+  appendFileSync,
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { basename, join, relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { styleText } from "node:util";
+
+const project = fileURLToPath(new URL("..", import.meta.url));
+const demo = join(project, "demo");
+const marker = join(demo, ".made-by-npm-start");
+const cli = [...process.execArgv, join(project, "src/cli/main.ts")];
+const day = join(project, "scripts/start/day.jsonl");
+const env = { ...process.env, AFTERSAVE_NO_BACKGROUND: "1", AFTERSAVE_ROOT: demo };
+
+const styled = (style: Parameters<typeof styleText>[0], text: string) => (process.stdout.isTTY ? styleText(style, text) : text);
+const say = (text = "") => process.stdout.write(`${text}\n`);
+const title = (text: string) => say(`\n${styled("bold", text)}`);
+
+function fail(message: string): never {
+  process.stderr.write(`npm start: ${message}\n`);
+  process.exit(1);
+}
+
+/** Runs one aftersave command in the demo root, as a user would, and shows it. */
+function run(args: string[], options: { input?: string; shown?: string; quiet?: boolean } = {}): string {
+  say(styled("cyan", `$ aftersave ${options.shown ?? args.join(" ")}`));
+  const stdin = options.input === undefined ? "ignore" : openSync(options.input, "r");
+  const { status, stdout, error } = spawnSync(process.execPath, [...cli, ...args], {
+    cwd: demo,
+    env,
+    stdio: [stdin, "pipe", "inherit"],
+    encoding: "utf8",
+    maxBuffer: 64 << 20,
+  });
+  if (error) fail(error.message);
+  if (!options.quiet) process.stdout.write(stdout);
+  if (status !== 0) fail(`the command above ended with ${status}; its output stands before this line`);
+  return stdout;
+}
+
+function showTree(folder: string, indent = "  "): void {
+  for (const entry of readdirSync(folder, { withFileTypes: true }).toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) {
+      say(`${indent}${entry.name}/`);
+      showTree(path, `${indent}  `);
+    } else say(`${indent}${entry.name}  ${styled("dim", `${statSync(path).size} bytes`)}`);
+  }
+}
+
+const files = process.argv.slice(2).map((file) => resolve(process.env["INIT_CWD"] ?? process.cwd(), file));
+for (const file of files) if (!existsSync(file) || !statSync(file).isFile()) fail(`${file} is not a file`);
+if (existsSync(demo) && !existsSync(marker)) fail(`${demo} exists and was not made by npm start; move it away`);
+
+rmSync(demo, { recursive: true, force: true });
+mkdirSync(join(demo, "logs"), { recursive: true });
+writeFileSync(marker, "made anew by each npm start\n");
+copyFileSync(join(project, "paths.json"), join(demo, "paths.json"));
+title(`1. A memory root in ${relative(process.cwd(), demo) || "."}/`);
+if (files.length === 0) {
+  cpSync(join(project, "Data"), join(demo, "Data"), { recursive: true });
+  say("   paths.json, and Data/ with a rules file, an architecture note and a conversation summary");
+} else {
+  mkdirSync(join(demo, "Data/Mine"), { recursive: true });
+  for (const file of files) copyFileSync(file, join(demo, "Data/Mine", basename(file)));
+  say(`   paths.json, and Data/Mine/ with copies of your ${files.length === 1 ? "file" : `${files.length} files`}`);
+}
+run(["sweep"]);
+
+if (files.length === 0) {
+  title("2. A day of an agent's saves");
+  const replies = run(["ingest"], { input: day, shown: "ingest < scripts/start/day.jsonl", quiet: true }).trim().split("\n");
+  for (const reply of replies) {
+    const { op, file, unchanged, archived_as } = JSON.parse(reply) as {
+      op: string;
+      file: string;
+      unchanged: boolean;
+      archived_as: string | null;
+    };
+    say(`  ${op.padEnd(8)} ${file}${unchanged ? "  (same bytes: nothing to do)" : ""}${archived_as ? `  → ${archived_as}` : ""}`);
+  }
+} else {
+  title("2. A save, through aftersave");
+  const key = `Mine/${basename(files[0] ?? "")}`;
+  run(["append", key, "a line that was added by npm start\n", "--chat", "npm start"], { shown: `append ${key} "a line …"` });
+}
+
+title("3. Someone else writes to a file, past aftersave");
+const victim = files.length === 0 ? "Core/Rules.txt" : `Mine/${basename(files[0] ?? "")}`;
+appendFileSync(join(demo, "Data", victim), "\n(by hand) Be kind.\n");
+say(styled("cyan", `$ echo "(by hand) Be kind." >> Data/${victim}`));
+run(["sweep"]);
+
+title("4. Everything to the mirror");
+run(["flush"]);
+run(["sync-file", `Data/${victim}`]);
+
+title("5. What the mirror holds: Drive/MemoryVDB/");
+showTree(join(demo, "Drive/MemoryVDB"));
+
+title("6. The three logs");
+for (const log of ["uploads", "archives", "changes"]) run(["log", log, "--limit", "4"]);
+
+title("7. Is everything safe?");
+run(["status"]);
+
+title("What to try next");
+const root = relative(process.cwd(), demo) || ".";
+say(`  npm start -- your-notes.md another.txt        the same with your own files (they are copied)
+  npx tsx src/cli/main.ts --root ${root} append Core/Rules.txt "6. Ask before deleting."
+  npx tsx src/cli/main.ts --root ${root} log changes --follow
+  npx tsx src/cli/main.ts --root ${root} doctor
+  and in your own program: the three lines at the top of README.md`);
