@@ -296,7 +296,14 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
   const recovered = await saves.recoverAll();
   if (recovered > 0) notices.push(`${recovered} unfinished save${recovered === 1 ? " was" : "s were"} settled`);
 
-  const fixed = () => [...notices, ...logs.notices.map(({ message }) => message)];
+  const told = (): string[] => {
+    const fault = logs.fault();
+    return [
+      ...notices,
+      ...logs.notices.map(({ message }) => message),
+      ...(fault ? [`${fault.message}. ${fault.hint ?? ""}`.trim()] : []),
+    ];
+  };
 
   const asked = createAsked({ state, clock, queue, targetsFor: routed, onOutcome: announce });
 
@@ -316,7 +323,7 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
     root: config.root,
     config,
     get notices() {
-      return fixed();
+      return told();
     },
     append: (key, body, meta, call) => saves.append(key, body, meta, call),
     replace: (key, body, meta, call) => saves.replace(key, body, meta, call),

@@ -4,7 +4,7 @@
  * left as it is, and the next look keeps it as an external version.
  * @module
  */
-import { readdir, rm, stat, unlink } from "node:fs/promises";
+import { readdir, rm, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { errnoOf } from "../core/errors.ts";
 import type { Key } from "../core/key.ts";
@@ -13,7 +13,7 @@ import type { Content, Intent, Saves } from "../state/saves.ts";
 import { digestOfFile, readPieces, sameBytes } from "./content.ts";
 import { appendDurably, cutDurably, fsyncFolder, writeDurably, type Appended, type Bytes } from "./durable.ts";
 import type { Heads, Owner } from "./heads.ts";
-import { statLive } from "./live.ts";
+import { identityOf, statLive } from "./live.ts";
 import type { Places } from "./places.ts";
 
 /** Where a save is; tests stop the process there. */
@@ -28,18 +28,21 @@ export interface JournalParts {
   readonly step?: ((step: Step) => void | Promise<void>) | undefined;
 }
 
+/** The live file of a save. */
+export interface LiveFile {
+  readonly path: string;
+  /** Its identity when it was looked at; a save that writes it takes place only if it still is that. */
+  readonly seen: string;
+  /** Its stamp, where someone else has already written it. */
+  readonly stamp: string | null;
+}
+
 export interface Journal {
   /**
    * Does what `intent` says and accepts it. `bytes` are the new content, or for a growing head what is added.
    * `owner` is that of the archive copy. Throws with everything taken back.
    */
-  run(
-    intent: Intent,
-    path: string,
-    bytes: Bytes | { readonly spooled: string },
-    owner: Owner | undefined,
-    stamp?: string | null,
-  ): Promise<Version>;
+  run(intent: Intent, file: LiveFile, bytes: Bytes | { readonly spooled: string }, owner: Owner | undefined): Promise<Version>;
   /** Settles what a save left behind that did not come to its end. The key must be claimed. */
   recover(intent: Intent): Promise<"forwards" | "backwards" | "neither">;
 }
@@ -73,8 +76,7 @@ export function createJournal({ saves, heads, places, targetsFor, step }: Journa
     bytes: Bytes | { spooled: string },
   ): Promise<string | null> => {
     const unmoved = () => {
-      const now = statLive(path);
-      if ((now ? `${now.ino}:${now.size}:${now.mtimeNs}` : "") !== seen) throw new Moved();
+      if (identityOf(statLive(path)) !== seen) throw new Moved();
     };
     if (!intent.new) {
       unmoved();
@@ -108,11 +110,6 @@ export function createJournal({ saves, heads, places, targetsFor, step }: Journa
       // the save is accepted whatever happens now; `doctor` finds a head that no key uses
     }
     await step?.("cleaned");
-  };
-
-  const identity = (path: string) => {
-    const s = statLive(path);
-    return s ? `${s.ino}:${s.size}:${s.mtimeNs}` : "";
   };
 
   /** Removes what a save made beside the live file; the old head stays what it was. */
@@ -197,13 +194,15 @@ export function createJournal({ saves, heads, places, targetsFor, step }: Journa
     for (const name of names) {
       if (!name.startsWith(`${basename(path)}.`) || !/^\d{6,10}$/.test(name.slice(basename(path).length + 1))) continue;
       const temporary = join(dirname(path), name);
-      const { size } = await stat(temporary);
+      const size = sizeOf(temporary);
       const { new: content } = intent;
       const isOurs =
         size === 0 || (content !== null && size <= content.size && (await beginsLike(temporary, size, heads.path(content.base))));
       if (isOurs) await rm(temporary, { force: true });
     }
   };
+
+  const sizeOf = (path: string) => Number(statLive(path)?.size ?? -1n);
 
   const beginsLike = (path: string, size: number, other: string) =>
     sameBytes(path, 0, size, other, 0).catch((error: unknown) => {
@@ -212,8 +211,7 @@ export function createJournal({ saves, heads, places, targetsFor, step }: Journa
     });
 
   return {
-    async run(intent, path, bytes, owner, stamp = null) {
-      const seen = identity(path);
+    async run(intent, { path, seen, stamp }, bytes, owner) {
       await saves.begin(intent);
       let version: Version;
       try {

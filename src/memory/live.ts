@@ -10,12 +10,19 @@ import type { Head } from "../state/saves.ts";
 import { readPieces, type Digest } from "./content.ts";
 import { settledStamp, stampOf } from "./durable.ts";
 
+/** `seen` is the identity of the file that was looked at: a write that follows checks that it is still that. */
 export type Look =
   /** It holds the head's content; `stamp` is news when it differs from the head's. */
-  | { readonly kind: "same"; readonly stamp: string | null; readonly state: Hash | undefined }
-  | { readonly kind: "absent" }
+  | { readonly kind: "same"; readonly seen: string; readonly stamp: string | null; readonly state: Hash | undefined }
+  | { readonly kind: "absent"; readonly seen: string }
   /** `prefix`, the hash state of the head's bytes, is there when the file is just that and more behind. `stamp` is null when the file changed while it was read. */
-  | { readonly kind: "changed"; readonly digest: Digest; readonly prefix: Hash | undefined; readonly stamp: string | null };
+  | {
+      readonly kind: "changed";
+      readonly seen: string;
+      readonly digest: Digest;
+      readonly prefix: Hash | undefined;
+      readonly stamp: string | null;
+    };
 
 export function statLive(path: string): BigIntStats | undefined {
   try {
@@ -25,6 +32,9 @@ export function statLive(path: string): BigIntStats | undefined {
     throw error;
   }
 }
+
+/** Which file it is and when it was last written; not ctime, which a new link changes too. Empty: no file. */
+export const identityOf = (s: BigIntStats | undefined): string => (s ? `${s.ino}:${s.size}:${s.mtimeNs}` : "");
 
 /** Hashes a file; answers the hash state of the head's bytes too when they are how it begins. */
 async function read(path: string, end: number, head: Head | undefined): Promise<Digest & { prefix: Hash | undefined }> {
@@ -49,8 +59,9 @@ async function read(path: string, end: number, head: Head | undefined): Promise<
 export async function lookAt(path: string, head: Head | undefined): Promise<Look> {
   for (let tries = 1; ; tries++) {
     const before = statLive(path);
-    if (!before) return { kind: "absent" };
-    if (head && head.stamp === stampOf(before)) return { kind: "same", stamp: head.stamp, state: undefined };
+    if (!before) return { kind: "absent", seen: "" };
+    const identity = identityOf(before);
+    if (head && head.stamp === stampOf(before)) return { kind: "same", seen: identity, stamp: head.stamp, state: undefined };
     // oxlint-disable-next-line aftersave/no-wall-clock -- compared with the kernel's times of the file
     const seen = Date.now();
     const { prefix, ...digest } = await read(path, Number(before.size), head).catch((error: unknown) => {
@@ -60,9 +71,10 @@ export async function lookAt(path: string, head: Head | undefined): Promise<Look
     const after = statLive(path);
     const calm = after !== undefined && stampOf(after) === stampOf(before) && digest.size === Number(before.size);
     if (!calm && tries < 4) continue;
-    if (digest.size < 0) return { kind: "absent" };
+    if (digest.size < 0) return { kind: "absent", seen: "" };
     const stamp = calm ? settledStamp(before, seen) : null;
-    if (head && digest.sha256 === head.sha256 && digest.size === head.size) return { kind: "same", stamp, state: digest.state };
-    return { kind: "changed", digest, prefix, stamp };
+    if (head && digest.sha256 === head.sha256 && digest.size === head.size)
+      return { kind: "same", seen: identity, stamp, state: digest.state };
+    return { kind: "changed", seen: identity, digest, prefix, stamp };
   }
 }

@@ -152,7 +152,7 @@ export function createLogExport({ outbox, saves, claims, clock, paths, rotate, k
     const stray = expected.some(
       ({ seq }, index) => found.present[index] === true && firstAbsent !== undefined && seq > firstAbsent.seq,
     );
-    let now: Standing = found;
+    let now: Standing = found.ino === "" ? await appendLines(path, []) : found; // it was removed: begin a new file
     let seq = present.at(-1)?.seq ?? mark.safe_seq;
     if (stray) {
       now = await appendLines(

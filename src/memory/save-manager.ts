@@ -7,7 +7,7 @@ import { createHash, type Hash } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
-import { AftersaveError, asAftersaveError } from "../core/errors.ts";
+import { AftersaveError, asAftersaveError, type ErrorCode } from "../core/errors.ts";
 import { foldKey, type ArchiveFolder, type Key } from "../core/key.ts";
 import { actorOf, type Actor, type Meta, type Op, type Version } from "../core/version.ts";
 import type { Claims } from "../state/claims.ts";
@@ -51,8 +51,14 @@ export interface SaveManagerParts {
   readonly onAccepted?: (() => void) | undefined;
 }
 
+/** A file that was looked at: `seen` is its identity then. */
+interface SeenPlace extends Place {
+  readonly seen: string;
+  readonly stamp: string | null;
+}
+
 interface Held {
-  readonly place: Place;
+  readonly place: SeenPlace;
   readonly head: Head | undefined;
   /** Of the head's content, when it was just read. */
   readonly state: Hash | undefined;
@@ -172,15 +178,16 @@ export class SaveManager {
     for (const { key } of await saves.intents()) {
       const release = await claims.tryTake("save", foldKey(key));
       if (!release) continue; // its writer lives
+      let unclear = false;
       try {
         const left = await saves.intent(key);
-        if (left) {
-          await journal.recover(left);
-          count++;
-        }
+        if (!left) continue;
+        unclear = (await journal.recover(left)) === "neither";
+        count++;
       } finally {
         release();
       }
+      if (unclear) await this.saved(key).catch(passOver("E_NOT_FOUND"));
     }
     return count;
   }
@@ -191,16 +198,18 @@ export class SaveManager {
     for (;;) {
       const head = await saves.head(place.key);
       const look = await lookAt(place.path, head);
-      if (look.kind === "absent" && !head) return { place, head: undefined, state: undefined };
+      if (look.kind === "absent" && !head)
+        return { place: { ...place, seen: "", stamp: null }, head: undefined, state: undefined };
       if (look.kind === "same") {
         const { stamp, version } = head as Head;
         if (look.stamp && look.stamp !== stamp) await saves.stamp(place.key, version, look.stamp);
-        return { place, head, state: look.state };
+        return { place: { ...place, seen: look.seen, stamp: null }, head, state: look.state };
       }
       await this.#adopt(place, head, look, actorOf({}, "unattributed"), undefined);
       const adopted = await saves.head(place.key);
-      if (look.kind === "absent") return { place, head: undefined, state: undefined };
-      if (adopted?.sha256 === look.digest.sha256) return { place, head: adopted, state: look.digest.state };
+      if (look.kind === "absent") return { place: { ...place, seen: "", stamp: null }, head: undefined, state: undefined };
+      if (adopted?.sha256 === look.digest.sha256)
+        return { place: { ...place, seen: look.seen, stamp: null }, head: adopted, state: look.digest.state };
     }
   }
 
@@ -223,7 +232,7 @@ export class SaveManager {
   }
 
   /** Another program appended while we did: its bytes are versioned as external, ours as the append that they are. */
-  async #untangle(place: Place, head: Head, content: Content, bytes: Uint8Array, actor: Actor): Promise<Receipt> {
+  async #untangle(place: SeenPlace, head: Head, content: Content, bytes: Uint8Array, actor: Actor): Promise<Receipt> {
     const { path, key } = place;
     const growth = (old: Head, to: Content, op: Op, who: Actor) => this.#intent(op, key, old, to, who, false);
     const add = async (old: Head, end: number, op: Op, who: Actor) => {
@@ -271,7 +280,7 @@ export class SaveManager {
     }
   }
 
-  async #writeWhole(place: Place, head: Head | undefined, bytes: Uint8Array, op: Op, actor: Actor): Promise<Receipt> {
+  async #writeWhole(place: SeenPlace, head: Head | undefined, bytes: Uint8Array, op: Op, actor: Actor): Promise<Receipt> {
     const state = createHash("sha256").update(bytes);
     const content = { base: this.#parts.newId(), sha256: state.copy().digest("hex"), size: bytes.length };
     const receipt = await this.#run(place, await this.#intent(op, place.key, head, content, actor, true, content.base), bytes);
@@ -281,12 +290,13 @@ export class SaveManager {
 
   /** Versions what someone else did to the live file. */
   async #adopt(
-    place: Place,
+    file: Place,
     head: Head | undefined,
     look: Exclude<Look, { kind: "same" }>,
     actor: Actor,
     claimed: "append" | "replace" | "archive" | undefined,
   ): Promise<Receipt> {
+    const place: SeenPlace = { ...file, seen: look.seen, stamp: null };
     const { key, path } = place;
     const did = look.kind === "absent" ? "archive" : look.prefix || !head ? "append" : "replace";
     const bornOut = claimed === did || (claimed === "replace" && look.kind === "changed");
@@ -296,14 +306,14 @@ export class SaveManager {
         ? [`the file was said to be changed by ${claimed}, but its bytes say ${did}; recorded as external`]
         : [];
     if (look.kind === "absent")
-      return this.#run(place, await this.#intent(op, key, head, null, actor, false), new Uint8Array(), null, warnings);
+      return this.#run(place, await this.#intent(op, key, head, null, actor, false), new Uint8Array(), warnings);
 
     const { prefix } = look;
     if (prefix && head && claimed !== "replace") {
       const content = { base: head.base, sha256: look.digest.sha256, size: look.digest.size };
       const intent = await this.#intent(op, key, head, content, actor, false);
       const tail = () => checked(readPieces(path, head.size, content.size), prefix.copy(), content.sha256);
-      const receipt = await this.#run(place, intent, tail, look.stamp, warnings);
+      const receipt = await this.#run({ ...place, stamp: look.stamp }, intent, tail, warnings);
       if (look.stamp) this.#keepState(key, content.sha256, look.digest.state);
       return receipt;
     }
@@ -314,7 +324,7 @@ export class SaveManager {
       const calm = before && after && before.mtimeNs === after.mtimeNs && spool.sha256 === look.digest.sha256;
       const content = { base: this.#parts.newId(), sha256: spool.sha256, size: spool.size };
       const intent = await this.#intent(op, key, head, content, actor, false, content.base);
-      return await this.#run(place, intent, { spooled: spool.path }, calm ? look.stamp : null, warnings);
+      return await this.#run({ ...place, stamp: calm ? look.stamp : null }, intent, { spooled: spool.path }, warnings);
     } finally {
       await rm(spool.path, { force: true });
     }
@@ -347,13 +357,12 @@ export class SaveManager {
   }
 
   async #run(
-    place: Place,
+    place: SeenPlace,
     intent: Intent,
     bytes: Bytes | { readonly spooled: string },
-    stamp: string | null = null,
     warnings: readonly string[] = [],
   ): Promise<Receipt> {
-    const version = await this.#parts.journal.run(intent, place.path, bytes, place.stats, stamp);
+    const version = await this.#parts.journal.run(intent, place, bytes, place.stats);
     this.#hashes.delete(place.key);
     this.#parts.onAccepted?.();
     const receipt = this.#receipt(version, false, warnings);
@@ -456,6 +465,11 @@ async function* checked(pieces: AsyncIterable<Uint8Array>, state: Hash, sha256: 
   }
   if (state.digest("hex") !== sha256) throw new Moved();
 }
+
+/** For `catch`: an error with this code is no news. */
+const passOver = (code: ErrorCode) => (error: unknown) => {
+  if (!(error instanceof AftersaveError) || error.code !== code) throw error;
+};
 
 const notFound = (key: Key) =>
   new AftersaveError("E_NOT_FOUND", `${key} does not exist`, {

@@ -117,7 +117,29 @@ export function createQueue({ state, clock, uploader, targets, open, onOutcome }
 
   const anyPending = async () => (await state.jobs.counts()).some((c) => c.state === "pending" && targets.includes(c.target));
 
+  const now = async (target: string, key: Key, options: DrainOptions): Promise<Outcome | undefined> => {
+    const to = await open(target);
+    const release = await state.claims.take("upload", claimName(target, key), { waitMs: 600_000, signal: options.signal });
+    try {
+      const job = await state.jobs.job(target, key);
+      return job && (await upload(to, job, options));
+    } finally {
+      release();
+    }
+  };
+
+  /** Whoever asked for everything waits for what another process is sending at this moment, and does what that one left. */
+  const waitForOthers = async (options: DrainOptions, count: (outcome: Outcome) => void) => {
+    for await (const { state: at, target, key } of state.jobs.all()) {
+      if (at !== "pending" || !targets.includes(target)) continue;
+      if ((await state.ledger.target(target)).open_until > clock.now()) continue;
+      const outcome = await now(target, key, options);
+      if (outcome) count(outcome);
+    }
+  };
+
   return {
+    now: (target, key, options = {}) => now(target, key, options),
     async drain(options = {}) {
       let [uploaded, skipped, failed] = [0, 0, 0];
       const count = ({ status }: Outcome) => {
@@ -133,18 +155,9 @@ export function createQueue({ state, clock, uploader, targets, open, onOutcome }
         // what was saved while its upload ran waits in its old place, behind us
         if (uploaded + skipped === before || !(await anyPending())) break;
       }
+      if (options.asked) await waitForOthers(options, count);
       const pending = (await state.jobs.counts()).reduce((sum, { n }) => sum + n, 0);
       return { uploaded, skipped, failed, pending };
-    },
-    async now(target, key, options = {}) {
-      const to = await open(target);
-      const release = await state.claims.take("upload", claimName(target, key), { waitMs: 600_000, signal: options.signal });
-      try {
-        const job = await state.jobs.job(target, key);
-        return job && (await upload(to, job, options));
-      } finally {
-        release();
-      }
     },
   };
 }
