@@ -760,8 +760,9 @@ export function targetCases(options: SuiteOptions = {}): readonly SuiteCase[] {
   it("a body that failed may be sent again", async (target) => {
     let openings = 0;
     const body: Source = { ...sourceOf(content), open: () => (++openings === 1 ? broken() : sourceOf(content).open()) };
-    await target.put(NOTE, body, { expect: "absent" }).catch((error: unknown) => assert.equal(error, own));
-    await target.put(NOTE, body, { expect: "absent" });
+    // A wrap that tries again by itself may already have opened the body twice.
+    const done = await target.put(NOTE, body, { expect: "absent" }).catch((error: unknown) => assert.equal(error, own));
+    if (done === undefined) await target.put(NOTE, body, { expect: "absent" });
     await assertHolds(target, NOTE, content);
   });
 

@@ -46,7 +46,7 @@ async function hashOf(body: Source, algo: string): Promise<string | undefined> {
  * Tries `throttled` and `transient` failures again, and nothing else. Waits 2, 4, 8 … seconds with jitter, at least as
  * long as the place asks; a wait ends when the signal aborts. `Call.tries` bounds all calls of one write together:
  * each further try of any of them adds one to `used`. A `conflict` after a lost answer is a success if what is there
- * is what was sent. A listing goes on where it broke off.
+ * is what was sent. A listing goes on where it broke off, and progress never goes back.
  */
 export function withRetry(options: RetryOptions = {}): Wrap {
   const { attempts = 3, baseMs = 2000, maxMs = 60_000, random = Math.random } = options;
@@ -159,14 +159,14 @@ export function withRetry(options: RetryOptions = {}): Wrap {
       },
       stat: (key, look) => call(look, () => inner.stat(key, look)),
       read: (key, use, of) => call(of, () => inner.read(key, use, of)),
-      put: (key, body, guard = {}) =>
-        call(guard, (lost) =>
-          settled(
-            lost,
-            () => inner.put(key, body, guard),
-            () => holds(key, body, guard),
-          ),
-        ),
+      put(key, body, guard = {}) {
+        let most = -1;
+        const onProgress = (sent: number) => {
+          if (sent > most) guard.onProgress?.((most = sent));
+        };
+        const once = () => inner.put(key, body, guard.onProgress === undefined ? guard : { ...guard, onProgress });
+        return call(guard, (lost) => settled(lost, once, () => holds(key, body, guard)));
+      },
       copy: (from, to, guard = {}) =>
         call(guard, (lost) =>
           settled(

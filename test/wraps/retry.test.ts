@@ -175,3 +175,10 @@ test("`use` of a read runs again", async () => {
   expect(Buffer.from(await target.read(KEY, (bytes) => (runs++, bytesOf(bytes)))).toString()).toBe("a whole content");
   expect(runs).toBe(3);
 });
+
+test("progress never goes back, though each try begins anew", async () => {
+  const { target } = open([{ fault: "cut", verbs: ["put"], times: 2 }]);
+  const told: number[] = [];
+  await target.put(KEY, sourceOf(new Uint8Array(5000), 500), { onProgress: (sent) => told.push(sent) });
+  expect(told).toEqual([500, 1000, 1500, 2000, 2500, 3000, 3500, 4000, 4500, 5000]);
+});
