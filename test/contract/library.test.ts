@@ -1,0 +1,200 @@
+/** CONTRACT section 4: the library as users are promised it. */
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { AftersaveError, driveUpload, SaveManager } from "../../src/index.ts";
+import { makeRoot, open, read, write, lines } from "./root.ts";
+
+const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
+
+describe("saves", () => {
+  test("append answers a receipt with the version, the undo token and where each target stands", async () => {
+    const root = makeRoot();
+    const memory = await open(root);
+    const receipt = await memory.append("Meta/AI_Architecture.txt", "new line\n", {
+      chat_name: "GPT Memory Build",
+      context_tags: ["llama"],
+    });
+    expect(receipt).toEqual({
+      version: expect.stringMatching(/^[0-9A-HJKMNP-TV-Z]{26}$/),
+      op: "append",
+      file: "Meta/AI_Architecture.txt",
+      sha256: sha256("new line\n"),
+      size: 9,
+      prev_sha256: null,
+      archived_as: null,
+      timestamp: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
+      unchanged: false,
+      undo: receipt.version,
+      uploads: [
+        { target: "drive", status: "pending", attempts: 0, drive_path: "Drive/MemoryVDB/Meta/AI_Architecture.txt", notes: "" },
+      ],
+      warnings: [],
+    });
+    expect(read(root, "Data/Meta/AI_Architecture.txt")).toBe("new line\n");
+  });
+
+  test("replace archives the old content first, under zone, stem and time", async () => {
+    const root = makeRoot();
+    const memory = await open(root);
+    await memory.append("Core/Rules.txt", "old\n");
+    const receipt = await memory.replace("Core/Rules.txt", "new\n");
+    expect(receipt.archived_as).toMatch(/^Archive\/Core\/Rules_\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ\.txt$/);
+    expect(read(root, "Data", receipt.archived_as ?? "")).toBe("old\n");
+    expect(receipt.prev_sha256).toBe(sha256("old\n"));
+  });
+
+  test("a replace with the same bytes is accepted and says so: no version, no archive copy, no upload", async () => {
+    const root = makeRoot();
+    const memory = await open(root);
+    const first = await memory.replace("a.txt", "same");
+    await memory.flush();
+    const again = await memory.replace("a.txt", "same");
+    expect(again).toMatchObject({ unchanged: true, version: first.version, undo: null, archived_as: null, uploads: [] });
+    expect(await memory.flush()).toEqual({ uploaded: 0, skipped: 0, failed: 0, pending: 0 });
+    await memory.close();
+    expect(lines(root, "memory_changelog")).toHaveLength(1);
+    expect(existsSync(join(root, "Data/Archive"))).toBe(false);
+  });
+
+  test("archive moves the file away; a later save starts afresh; two in one second get two names", async () => {
+    const root = makeRoot();
+    const at = Date.parse("2026-11-20T21:07:00.250Z");
+    const memory = await open(root, { clock: { now: () => at, sleep: () => new Promise((resolve) => setTimeout(resolve, 1)) } });
+    await memory.append("Notes/.env", "1");
+    expect((await memory.archive("Notes/.env")).archived_as).toBe("Archive/Notes/.env_2026-11-20T21-07-00Z");
+    expect(existsSync(join(root, "Data/Notes/.env"))).toBe(false);
+    const fresh = await memory.append("Notes/.env", "2");
+    expect(fresh.prev_sha256).toBeNull();
+    expect((await memory.archive("Notes/.env")).archived_as).toBe("Archive/Notes/.env_2026-11-20T21-07-00Z_2");
+    expect(read(root, "Data/Archive/Notes/.env_2026-11-20T21-07-00Z")).toBe("1");
+  });
+
+  test("a precondition that fails rejects with E_STALE and the current hash", async () => {
+    const memory = await open(makeRoot());
+    const first = await memory.replace("a.txt", "one");
+    await memory.replace("a.txt", "two");
+    const error: unknown = await memory.replace("a.txt", "three", {}, { if_sha256: first.sha256 }).catch((e: unknown) => e);
+    expect(error).toBeInstanceOf(AftersaveError);
+    expect(error).toMatchObject({ code: "E_STALE", exit: 1, details: { sha256: sha256("two") } });
+    expect((error as AftersaveError).hint).toBeTruthy();
+    await memory.replace("a.txt", "three", {}, { if_sha256: sha256("two") });
+  });
+
+  test("saved takes what someone else has written; the claimed op is checked against the bytes", async () => {
+    const root = makeRoot();
+    const memory = await open(root);
+    write(root, "Data/a.txt", "one\n");
+    expect(await memory.saved("a.txt")).toMatchObject({ op: "external", unchanged: false });
+    write(root, "Data/a.txt", "one\ntwo\n");
+    expect(await memory.saved("a.txt", { op: "append", chat_name: "c" })).toMatchObject({ op: "append", archived_as: null });
+    write(root, "Data/a.txt", "else\n");
+    const wrong = await memory.saved("a.txt", { op: "append" });
+    expect(wrong.op).toBe("external");
+    expect(wrong.warnings).toHaveLength(1);
+    expect(read(root, "Data", wrong.archived_as ?? "")).toBe("one\ntwo\n");
+    expect(await memory.saved("a.txt")).toMatchObject({ unchanged: true });
+    rmSync(join(root, "Data/a.txt"));
+    expect(await memory.saved("a.txt", { op: "archive" })).toMatchObject({ op: "archive", sha256: null, size: null });
+  });
+
+  test("bytes in, bytes out: no encoding or line end is touched", async () => {
+    const root = makeRoot();
+    const memory = await open(root);
+    const bytes = Uint8Array.from([0xef, 0xbb, 0xbf, 0x0d, 0x0a, 0xff, 0x00, 0xfe, 0x0a]);
+    await memory.replace("bin.dat", bytes);
+    await memory.append("bin.dat", bytes);
+    await memory.flush();
+    const twice = Buffer.concat([bytes, bytes]);
+    for (const path of ["Data/bin.dat", "Drive/MemoryVDB/bin.dat"]) expect(readFileSync(join(root, path))).toEqual(twice);
+  });
+
+  test("a listener that throws, rejects or never settles harms neither the save nor other listeners", async () => {
+    const memory = await open(makeRoot());
+    const warnings: string[] = [];
+    const note = (warning: Error) => warnings.push(warning.message);
+    process.on("warning", note);
+    const heard: string[] = [];
+    memory.on("append", () => {
+      throw new Error("listener one");
+    });
+    memory.on("append", () => Promise.reject(new Error("listener two")));
+    memory.on("append", () => new Promise(() => undefined));
+    memory.on("append", (receipt) => heard.push(receipt.file));
+    await memory.append("a.txt", "1");
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off("warning", note);
+    expect(heard).toEqual(["a.txt"]);
+    expect(warnings.join("\n")).toMatch(/listener one[\s\S]*listener two/);
+  });
+
+  test("the class of the save manager is exported", () => {
+    expect(SaveManager.prototype.append).toBeTypeOf("function");
+  });
+});
+
+describe("driveUpload", () => {
+  test("uploads, then skips bytes that are verified there, and logs one line each", async () => {
+    const root = makeRoot();
+    write(root, "Data/Meta/A.txt", "text\n");
+    const metadata = { chat_name: "chat", tags: ["a", "b"] };
+    const options = { root, env: {} };
+    expect(await driveUpload("Data/Meta/A.txt", metadata, options)).toEqual({
+      status: "success",
+      attempts: 1,
+      drive_path: "Drive/MemoryVDB/Meta/A.txt",
+      notes: "",
+    });
+    expect(await driveUpload(join(root, "Data/Meta/A.txt"), metadata, options)).toMatchObject({ status: "skipped", attempts: 0 });
+    expect(read(root, "Drive/MemoryVDB/Meta/A.txt")).toBe("text\n");
+    expect(lines(root, "upload_log").map(({ status, context_tags, chat_name }) => ({ status, context_tags, chat_name }))).toEqual(
+      [
+        { status: "success", context_tags: ["a", "b"], chat_name: "chat" },
+        { status: "skipped", context_tags: ["a", "b"], chat_name: "chat" },
+      ],
+    );
+  });
+
+  test("a default paths.json without a token answers token_missing, attempts 0, and keeps the job", async () => {
+    const root = makeRoot({});
+    write(root, "Data/a.txt", "text");
+    const result = await driveUpload("Data/a.txt", {}, { root, env: {} });
+    expect(result).toMatchObject({ status: "fail", code: "E_TOKEN_MISSING", attempts: 0 });
+    expect(lines(root, "upload_log")).toMatchObject([{ status: "token_missing", attempts: 0, file: "a.txt", target: "drive" }]);
+    const memory = await open(root);
+    expect(await memory.status()).toMatchObject({ failed: 1, targets: { drive: { state: "signed_out", failed: 1 } } });
+    expect(memory.check(await memory.status())).toBe(4);
+  });
+
+  test("a file that vanished is an answer, not an exception, and is logged", async () => {
+    const root = makeRoot();
+    const result = await driveUpload("Data/gone.txt", {}, { root, env: {} });
+    expect(result).toMatchObject({ status: "fail", code: "E_NOT_FOUND", attempts: 0 });
+    expect(lines(root, "upload_log")).toMatchObject([{ status: "fail", file: "gone.txt" }]);
+  });
+
+  test("a path that cannot be memory is a programming error and throws", async () => {
+    const root = makeRoot();
+    await expect(driveUpload("/etc/passwd", {}, { root, env: {} })).rejects.toMatchObject({ code: "E_KEY_OUTSIDE" });
+    expect(existsSync(join(root, "logs"))).toBe(false);
+  });
+
+  test("someone else's edit at the target is kept beside ours and told", async () => {
+    const root = makeRoot();
+    const memory = await open(root);
+    await memory.replace("a.txt", "ours 1");
+    await memory.flush();
+    write(root, "Drive/MemoryVDB/a.txt", "theirs");
+    await memory.replace("a.txt", "ours 2");
+    const heard: string[] = [];
+    memory.on("conflict", (outcome) => heard.push(outcome.notes));
+    const result = await memory.upload("Data/a.txt");
+    expect(result).toMatchObject({ status: "success", code: "E_CONFLICT", attempts: 1 });
+    expect(read(root, "Drive/MemoryVDB/a.txt")).toBe("ours 2");
+    const kept = /kept as (\S+)/.exec(result.notes)?.[1] ?? "";
+    expect(read(root, kept)).toBe("theirs");
+    expect(heard).toHaveLength(1);
+    expect((await memory.status()).conflicts).toBe(1);
+  });
+});
