@@ -293,8 +293,9 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
     onOutcome: announce,
   });
 
-  const recovered = await saves.recoverAll();
-  if (recovered > 0) notices.push(`${recovered} unfinished save${recovered === 1 ? " was" : "s were"} settled`);
+  const { settled, failed } = await saves.recoverAll();
+  if (settled > 0) notices.push(`${settled} unfinished save${settled === 1 ? " was" : "s were"} settled`);
+  notices.push(...failed.map(({ message, hint }) => (hint ? `${message}. ${hint}` : message)));
 
   const told = (): string[] => {
     const fault = logs.fault();
@@ -389,6 +390,7 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
     getMeta: (name) => state.getMeta(name),
     setMeta: (name, value) => state.setMeta(name, value),
     async close() {
+      await saves.idle();
       await logs.drain().catch((error: unknown) => notices.push(asAftersaveError(error, "writing the logs").message));
       for (const opening of opened.values()) await (await opening.catch(() => undefined))?.target.close();
       await state.close();

@@ -29,7 +29,8 @@ export const stampOf = (s: Times): string => `${s.ino}:${s.size}:${s.mtimeNs}:${
 /** `stampOf`, or null when a write within the same tick of the clock could hide behind it. `seenMs`: when it was looked at. */
 export function settledStamp(s: Times, seenMs: number): string | null {
   const grain = s.mtimeNs % SECOND_NS === 0n ? COARSE_GRAIN_NS : GRAIN_NS;
-  return s.mtimeNs + grain < BigInt(Math.trunc(seenMs)) * 1_000_000n ? stampOf(s) : null;
+  const newest = s.ctimeNs > s.mtimeNs ? s.ctimeNs : s.mtimeNs; // who puts the time back still moves ctime
+  return newest + grain < BigInt(Math.trunc(seenMs)) * 1_000_000n ? stampOf(s) : null;
 }
 
 /** `stampOf` of a file that we dated `sealed`, or null when its date says that someone wrote after us. */

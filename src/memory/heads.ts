@@ -4,7 +4,7 @@
  * (the version that began it) and grows when bytes are appended; a new whole content is a new file.
  * @module
  */
-import { chmod, chown, constants, copyFile, link, open, rm, stat } from "node:fs/promises";
+import { chmod, chown, constants, copyFile, link, open, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { errnoOf } from "../core/errors.ts";
 import type { Source } from "../core/target.ts";
@@ -33,7 +33,9 @@ export interface Heads {
   /** Makes the head's content a file at `to` that did not exist (`EEXIST` otherwise): a link where possible, else a copy. */
   become(content: Content, to: string, owner: Owner | undefined): Promise<void>;
   /** Takes a file that was written elsewhere below `state_dir` as the head. */
-  adopt(base: string, spooled: string): Promise<void>;
+  adopt(base: string, spooled: string, mode: number): Promise<void>;
+  /** Undoes `adopt`. */
+  release(base: string, spooled: string): Promise<void>;
   /** Whether the file at `path` is this head under another name, or a beginning of a copy of it. */
   isCopy(content: Content, path: string): Promise<boolean>;
   remove(base: string): Promise<void>;
@@ -97,7 +99,11 @@ export function createHeads(directory: string): Heads {
       if (owner && process.getuid?.() === 0) await chown(to, owner.uid, owner.gid);
       await fsyncFolder(dirname(to));
     },
-    adopt: (base, spooled) => moveDurably(spooled, path(base)),
+    async adopt(base, spooled, mode) {
+      await chmod(spooled, mode);
+      await moveDurably(spooled, path(base));
+    },
+    release: (base, spooled) => rename(path(base), spooled),
     async isCopy({ base, size }, other) {
       const [mine, theirs] = await Promise.all([stat(path(base), { bigint: true }), stat(other, { bigint: true })]);
       if (mine.ino === theirs.ino && mine.dev === theirs.dev) return true;

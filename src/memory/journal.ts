@@ -7,7 +7,7 @@
 import { readdir, rm, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { errnoOf } from "../core/errors.ts";
-import type { Key } from "../core/key.ts";
+import { parseKey, type Key } from "../core/key.ts";
 import type { Version } from "../core/version.ts";
 import type { Content, Intent, Saves } from "../state/saves.ts";
 import { digestOfFile, readPieces, sameBytes } from "./content.ts";
@@ -37,12 +37,15 @@ export interface LiveFile {
   readonly stamp: string | null;
 }
 
+/** Bytes, or a file below `state_dir` that holds them; it is there again when the save ends in `Moved`. */
+export type NewBytes = Bytes | { readonly spooled: string };
+
 export interface Journal {
   /**
    * Does what `intent` says and accepts it. `bytes` are the new content, or for a growing head what is added.
    * `owner` is that of the archive copy. Throws with everything taken back.
    */
-  run(intent: Intent, file: LiveFile, bytes: Bytes | { readonly spooled: string }, owner: Owner | undefined): Promise<Version>;
+  run(intent: Intent, file: LiveFile, bytes: NewBytes, owner: Owner | undefined): Promise<Version>;
   /** Settles what a save left behind that did not come to its end. The key must be claimed. */
   recover(intent: Intent): Promise<"forwards" | "backwards" | "neither">;
 }
@@ -53,6 +56,8 @@ export class Interleaved extends Error {}
 /** The live file is no longer what was looked at; nothing was changed. */
 export class Moved extends Error {}
 
+const isSpooled = (bytes: NewBytes): bytes is { readonly spooled: string } => typeof bytes === "object" && "spooled" in bytes;
+
 export function createJournal({ saves, heads, places, targetsFor, step }: JournalParts): Journal {
   const grows = (intent: Intent) => intent.old !== null && intent.new !== null && intent.old.base === intent.new.base;
 
@@ -62,19 +67,17 @@ export function createJournal({ saves, heads, places, targetsFor, step }: Journa
     await step?.("archived");
   };
 
-  const makeHead = async (intent: Intent & { new: Content }, bytes: Bytes | { spooled: string }) => {
-    if (typeof bytes === "object" && "spooled" in bytes) await heads.adopt(intent.new.base, bytes.spooled);
+  /** As open to others as the live file: the head becomes the archive copy when that is gone. */
+  const headMode = (owner: Owner | undefined) => (owner ? (owner.mode & 0o777) | 0o600 : 0o666 & ~process.umask());
+
+  const makeHead = async (intent: Intent & { new: Content }, bytes: NewBytes, owner: Owner | undefined) => {
+    if (isSpooled(bytes)) await heads.adopt(intent.new.base, bytes.spooled, headMode(owner));
     else if (grows(intent)) await heads.grow(intent.new.base, intent.old?.size ?? 0, bytes);
-    else await heads.create(intent.new.base, bytes, 0o666);
+    else await heads.create(intent.new.base, bytes, headMode(owner));
     await step?.("headed");
   };
 
-  const writeLive = async (
-    intent: Intent,
-    path: string,
-    seen: string,
-    bytes: Bytes | { spooled: string },
-  ): Promise<string | null> => {
+  const writeLive = async (intent: Intent, path: string, seen: string, bytes: NewBytes): Promise<string | null> => {
     const unmoved = () => {
       if (identityOf(statLive(path)) !== seen) throw new Moved();
     };
@@ -91,7 +94,7 @@ export function createJournal({ saves, heads, places, targetsFor, step }: Journa
       return appended.stamp;
     }
     const { new: content } = intent;
-    const source: Bytes = typeof bytes === "object" && "spooled" in bytes ? () => heads.source(content).open() : bytes;
+    const source: Bytes = isSpooled(bytes) ? () => heads.source(content).open() : bytes;
     return writeDurably(path, source, { beforeRename: async () => unmoved() });
   };
 
@@ -143,8 +146,11 @@ export function createJournal({ saves, heads, places, targetsFor, step }: Journa
     }
   };
 
-  const takeBack = async (intent: Intent, path: string, error: unknown) => {
+  const takeBack = async (intent: Intent, path: string, bytes: NewBytes, error: unknown, accepting: boolean) => {
     try {
+      // a commit that failed can still come to light after a power cut, until another one is written over it
+      if (accepting) await saves.disown(intent);
+      if (error instanceof Moved && intent.new && isSpooled(bytes)) await heads.release(intent.new.base, bytes.spooled);
       if (intent.writes && !(error instanceof Interleaved) && !(error instanceof Moved)) {
         if (grows(intent)) await cutOwnTail(intent, path);
         await putBack(intent, path);
@@ -195,9 +201,10 @@ export function createJournal({ saves, heads, places, targetsFor, step }: Journa
       if (!name.startsWith(`${basename(path)}.`) || !/^\d{6,10}$/.test(name.slice(basename(path).length + 1))) continue;
       const temporary = join(dirname(path), name);
       const size = sizeOf(temporary);
-      const { new: content } = intent;
-      const isOurs =
-        size === 0 || (content !== null && size <= content.size && (await beginsLike(temporary, size, heads.path(content.base))));
+      if (await saves.head(parseKey(`${intent.key}${name.slice(basename(path).length)}`))) continue; // a memory file with such a name
+      let isOurs = size === 0;
+      for (const content of [intent.new, intent.old])
+        isOurs ||= content !== null && size <= content.size && (await beginsLike(temporary, size, heads.path(content.base)));
       if (isOurs) await rm(temporary, { force: true });
     }
   };
@@ -213,16 +220,18 @@ export function createJournal({ saves, heads, places, targetsFor, step }: Journa
   return {
     async run(intent, { path, seen, stamp }, bytes, owner) {
       await saves.begin(intent);
+      let accepting = false;
       let version: Version;
       try {
         await step?.("begun");
         await makeArchive(intent, owner);
-        if (intent.new) await makeHead({ ...intent, new: intent.new }, bytes);
+        if (intent.new) await makeHead({ ...intent, new: intent.new }, bytes, owner);
         const written = intent.writes ? await writeLive(intent, path, seen, bytes) : stamp;
         await step?.("written");
+        accepting = true;
         version = await accept(intent, written);
       } catch (error) {
-        await takeBack(intent, path, error);
+        await takeBack(intent, path, bytes, error, accepting);
         throw error;
       }
       await clean(intent);

@@ -33,8 +33,8 @@ export function statLive(path: string): BigIntStats | undefined {
   }
 }
 
-/** Which file it is and when it was last written; not ctime, which a new link changes too. Empty: no file. */
-export const identityOf = (s: BigIntStats | undefined): string => (s ? `${s.ino}:${s.size}:${s.mtimeNs}` : "");
+/** Which file it is and when it was last changed, also by someone who puts the time back. Empty: no file. */
+export const identityOf = (s: BigIntStats | undefined): string => (s ? stampOf(s) : "");
 
 /** Hashes a file; answers the hash state of the head's bytes too when they are how it begins. */
 async function read(path: string, end: number, head: Head | undefined): Promise<Digest & { prefix: Hash | undefined }> {

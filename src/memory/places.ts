@@ -92,10 +92,16 @@ export function createPlaces(root: string, dataDir: string, archive: ArchiveFold
     );
   };
 
+  /** A folder whose names may be in either Unicode form on the disk. */
+  const spelledFolder = (folder: string): string =>
+    folder === dataDir || !beyondAscii.test(toKey(folder))
+      ? folder
+      : spelled(join(spelledFolder(dirname(folder)), basename(folder))).path;
+
   const place = (key: Key): Place => {
     if (!stat(dataDir)) return { key, path: pathOf(key), stats: undefined };
     const real = realpathSync.native(dataDir);
-    const folder = realFolder(dirname(pathOf(key)), real);
+    const folder = realFolder(spelledFolder(dirname(pathOf(key))), real);
     const { path, stats } = spelled(join(folder, key.slice(key.lastIndexOf("/") + 1)));
     if (stats?.isSymbolicLink()) return followLink(path, real);
     if (stats?.isDirectory())

@@ -13,10 +13,10 @@ import { actorOf, type Actor, type Meta, type Op, type Version } from "../core/v
 import type { Claims } from "../state/claims.ts";
 import type { Content, Head, Intent, Saves } from "../state/saves.ts";
 import { digestOf, digestOfFile, readPieces, sameBytes, type Body } from "./content.ts";
-import { createDurably, type Bytes } from "./durable.ts";
+import { createDurably } from "./durable.ts";
 import { createEvents, type Events, type Listener, type MemoryEvents } from "./events.ts";
-import type { Heads } from "./heads.ts";
-import { Interleaved, Moved, type Journal } from "./journal.ts";
+import type { Heads, Owner } from "./heads.ts";
+import { Interleaved, Moved, type Journal, type NewBytes } from "./journal.ts";
 import { lookAt, statLive, type Look } from "./live.ts";
 import type { Place, Places } from "./places.ts";
 import type { Receipt } from "./receipt.ts";
@@ -64,6 +64,20 @@ interface Held {
   readonly state: Hash | undefined;
 }
 
+type Work = (held: Held, actor: Actor) => Promise<Receipt>;
+
+interface Prepared {
+  readonly work: Work;
+  readonly end?: () => Promise<void>;
+}
+
+/** A body of unknown length, below `state_dir`. */
+interface Spool {
+  readonly path: string;
+  readonly sha256: string;
+  readonly size: number;
+}
+
 const IN_MEMORY = 8 << 20;
 const KEPT_HASHES = 64;
 /** How often a save looks again at a file that others change at the same moment. */
@@ -74,6 +88,7 @@ export class SaveManager {
   readonly #events: Events<MemoryEvents> = createEvents<MemoryEvents>();
   /** Hash states of heads that were appended to, so that the next append hashes only what it adds. */
   readonly #hashes = new Map<Key, { sha256: string; state: Hash }>();
+  readonly #running = new Set<Promise<unknown>>();
 
   constructor(parts: SaveManagerParts) {
     this.#parts = parts;
@@ -94,20 +109,32 @@ export class SaveManager {
 
   /** Adds `body` at the end; makes the file when there is none. The file is not rewritten. */
   async append(key: string, body: Body, meta: Meta = {}, options: SaveOptions = {}): Promise<Receipt> {
-    return this.#save("append", key, options, meta, (held, actor) => this.#append(held, body, actor));
+    return this.#save("append", key, options, meta, async () => {
+      const bytes = await inMemory(body);
+      return { work: (held, actor) => this.#append(held, bytes, actor) };
+    });
   }
 
   /** Makes `body` the whole content. What was there before becomes an archive copy. The same bytes answer `unchanged`. */
   async replace(key: string, body: Body, meta: Meta = {}, options: SaveOptions = {}): Promise<Receipt> {
-    return this.#save("replace", key, options, meta, (held, actor) => this.#replace(held, body, actor));
+    return this.#save("replace", key, options, meta, async () => {
+      if (typeof body === "string" || body instanceof Uint8Array)
+        return { work: (held, actor) => this.#replace(held, toBytes(body), actor) };
+      const spool = await this.#spool(() => (Symbol.asyncIterator in body ? body : readPieces(body.path)));
+      return {
+        work: (held, actor) => this.#replaceSpooled(held, spool, actor),
+        end: () => rm(spool.path, { force: true }),
+      };
+    });
   }
 
   /** Moves the file to the archive; a later save to this key starts afresh. `E_NOT_FOUND` when there is none. */
   async archive(key: string, meta: Meta = {}, options: SaveOptions = {}): Promise<Receipt> {
-    return this.#save("archive", key, options, meta, async ({ place, head }, actor) => {
+    const work: Work = async ({ place, head }, actor) => {
       if (!head) throw notFound(place.key);
       return this.#run(place, await this.#intent("archive", place.key, head, null, actor, true), new Uint8Array());
-    });
+    };
+    return this.#save("archive", key, options, meta, async () => ({ work }));
   }
 
   /**
@@ -131,16 +158,14 @@ export class SaveManager {
     });
   }
 
-  async #save(
-    op: Op,
-    text: string,
-    options: SaveOptions,
-    meta: Meta,
-    work: (held: Held, actor: Actor) => Promise<Receipt>,
-  ): Promise<Receipt> {
+  /** `prepare` reads the body, once and before the key is claimed: it may be slow, and `work` may have to run again. */
+  async #save(op: Op, text: string, options: SaveOptions, meta: Meta, prepare: () => Promise<Prepared>): Promise<Receipt> {
     const place = this.#parts.places.savable(this.#parts.places.keyOf(text));
     const actor = actorOf(meta);
-    return this.#claimed(place.key, options.signal, async () => {
+    const { work, end } = await prepare().catch((error: unknown) => {
+      throw asAftersaveError(error, `${op} of ${place.key}`);
+    });
+    const saving = this.#claimed(place.key, options.signal, async () => {
       for (let tries = 1; ; tries++) {
         try {
           const held = await this.#settle(place);
@@ -153,10 +178,22 @@ export class SaveManager {
         }
       }
     });
+    return saving.finally(end);
+  }
+
+  /** Resolves when no save of this process is under way. */
+  async idle(): Promise<void> {
+    while (this.#running.size > 0) await Promise.allSettled(this.#running);
+  }
+
+  async #claimed<T>(key: Key, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+    const running = this.#exclusive(key, signal, work);
+    this.#running.add(running);
+    return running.finally(() => this.#running.delete(running));
   }
 
   /** One writer per key over all processes; what a dead one left is settled first. */
-  async #claimed<T>(key: Key, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+  async #exclusive<T>(key: Key, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
     const { claims, saves, journal } = this.#parts;
     const release = await claims.take("save", foldKey(key), { signal });
     try {
@@ -171,10 +208,11 @@ export class SaveManager {
     }
   }
 
-  /** Finishes or takes back what dead processes left; called when the memory is opened. Answers how many. */
-  async recoverAll(): Promise<number> {
+  /** Finishes or takes back what dead processes left; called when the memory is opened. What cannot be settled now is left for later. */
+  async recoverAll(): Promise<{ settled: number; failed: readonly AftersaveError[] }> {
     const { claims, saves, journal } = this.#parts;
-    let count = 0;
+    let settled = 0;
+    const failed: AftersaveError[] = [];
     for (const { key } of await saves.intents()) {
       const release = await claims.tryTake("save", foldKey(key));
       if (!release) continue; // its writer lives
@@ -183,13 +221,15 @@ export class SaveManager {
         const left = await saves.intent(key);
         if (!left) continue;
         unclear = (await journal.recover(left)) === "neither";
-        count++;
+        settled++;
+      } catch (error) {
+        failed.push(asAftersaveError(error, `settling an unfinished save of ${key}`));
       } finally {
         release();
       }
       if (unclear) await this.saved(key).catch(passOver("E_NOT_FOUND"));
     }
-    return count;
+    return { settled, failed };
   }
 
   /** The head after whatever others did to the live file has been versioned. */
@@ -213,9 +253,8 @@ export class SaveManager {
     }
   }
 
-  async #append(held: Held, body: Body, actor: Actor): Promise<Receipt> {
+  async #append(held: Held, bytes: Uint8Array, actor: Actor): Promise<Receipt> {
     const { place, head } = held;
-    const bytes = await inMemory(body);
     if (!head) return this.#writeWhole(place, undefined, bytes, "append", actor);
     if (bytes.length === 0) return this.#unchanged(place, head, null);
     const state = (await this.#stateOf(held, head)).copy().update(bytes);
@@ -263,21 +302,16 @@ export class SaveManager {
     });
   }
 
-  async #replace({ place, head }: Held, body: Body, actor: Actor): Promise<Receipt> {
-    if (typeof body === "string" || body instanceof Uint8Array) {
-      const bytes = toBytes(body);
-      if (head && head.size === bytes.length && head.sha256 === sha256Of(bytes)) return this.#unchanged(place, head, null);
-      return this.#writeWhole(place, head, bytes, "replace", actor);
-    }
-    const spool = await this.#spool(() => (Symbol.asyncIterator in body ? body : readPieces(body.path)));
-    try {
-      if (head && head.sha256 === spool.sha256) return await this.#unchanged(place, head, null);
-      const content = { base: this.#parts.newId(), sha256: spool.sha256, size: spool.size };
-      const intent = await this.#intent("replace", place.key, head, content, actor, true, content.base);
-      return await this.#run(place, intent, { spooled: spool.path });
-    } finally {
-      await rm(spool.path, { force: true });
-    }
+  async #replace({ place, head }: Held, bytes: Uint8Array, actor: Actor): Promise<Receipt> {
+    if (head && head.size === bytes.length && head.sha256 === sha256Of(bytes)) return this.#unchanged(place, head, null);
+    return this.#writeWhole(place, head, bytes, "replace", actor);
+  }
+
+  async #replaceSpooled({ place, head }: Held, spool: Spool, actor: Actor): Promise<Receipt> {
+    if (head && head.sha256 === spool.sha256) return this.#unchanged(place, head, null);
+    const content = { base: this.#parts.newId(), sha256: spool.sha256, size: spool.size };
+    const intent = await this.#intent("replace", place.key, head, content, actor, true, content.base);
+    return this.#run(place, intent, { spooled: spool.path });
   }
 
   async #writeWhole(place: SeenPlace, head: Head | undefined, bytes: Uint8Array, op: Op, actor: Actor): Promise<Receipt> {
@@ -356,13 +390,8 @@ export class SaveManager {
     };
   }
 
-  async #run(
-    place: SeenPlace,
-    intent: Intent,
-    bytes: Bytes | { readonly spooled: string },
-    warnings: readonly string[] = [],
-  ): Promise<Receipt> {
-    const version = await this.#parts.journal.run(intent, place, bytes, place.stats);
+  async #run(place: SeenPlace, intent: Intent, bytes: NewBytes, warnings: readonly string[] = []): Promise<Receipt> {
+    const version = await this.#parts.journal.run(intent, place, bytes, ownerOf(place.path));
     this.#hashes.delete(place.key);
     this.#parts.onAccepted?.();
     const receipt = this.#receipt(version, false, warnings);
@@ -419,7 +448,7 @@ export class SaveManager {
   }
 
   /** Puts a body of unknown length below `state_dir`, hashing it on the way. */
-  async #spool(pieces: () => AsyncIterable<Uint8Array>): Promise<{ path: string; sha256: string; size: number }> {
+  async #spool(pieces: () => AsyncIterable<Uint8Array>): Promise<Spool> {
     const path = join(this.#parts.spoolDir, this.#parts.newId());
     const state = createHash("sha256");
     let size = 0;
@@ -436,6 +465,11 @@ export class SaveManager {
     );
     return { path, sha256: state.digest("hex"), size };
   }
+}
+
+function ownerOf(path: string): Owner | undefined {
+  const stats = statLive(path);
+  return stats && { mode: Number(stats.mode), uid: Number(stats.uid), gid: Number(stats.gid) };
 }
 
 const toBytes = (body: string | Uint8Array): Uint8Array => (typeof body === "string" ? Buffer.from(body, "utf8") : body);

@@ -31,15 +31,27 @@ interface Found {
   readonly relative: string;
 }
 
-async function* walk(folder: string, relative: string, skip: (relative: string) => boolean): AsyncGenerator<Found> {
+interface Walk {
+  readonly skip: (relative: string) => boolean;
+  /** A folder that cannot be read; the walk goes on beside it. */
+  readonly unread: (path: string, error: unknown) => void;
+}
+
+async function* walk(folder: string, relative: string, how: Walk): AsyncGenerator<Found> {
   const folders: string[] = [];
-  for await (const entry of await opendir(folder)) {
-    const below = relative === "" ? entry.name : `${relative}/${entry.name}`;
-    if (skip(below)) continue;
-    if (entry.isDirectory()) folders.push(entry.name);
-    else if (entry.isFile() || entry.isSymbolicLink()) yield { path: join(folder, entry.name), relative: below };
+  const files: Found[] = [];
+  try {
+    for await (const entry of await opendir(folder)) {
+      const below = relative === "" ? entry.name : `${relative}/${entry.name}`;
+      if (how.skip(below)) continue;
+      if (entry.isDirectory()) folders.push(entry.name);
+      else if (entry.isFile() || entry.isSymbolicLink()) files.push({ path: join(folder, entry.name), relative: below });
+    }
+  } catch (error) {
+    if (errnoOf(error) !== "ENOENT") how.unread(folder, error);
   }
-  for (const name of folders) yield* walk(join(folder, name), relative === "" ? name : `${relative}/${name}`, skip);
+  yield* files;
+  for (const name of folders) yield* walk(join(folder, name), relative === "" ? name : `${relative}/${name}`, how);
 }
 
 const isFresh = async (path: string) => {
@@ -112,7 +124,8 @@ export async function sweep(
       places.isArchive(relative as Key) || !(folder.startsWith(under) || under.startsWith(folder) || relative.startsWith(under))
     );
   };
-  for await (const found of walk(places.dataDir, "", skip)) await visit(found);
+  const unread = (path: string, error: unknown) => refused.push({ path, error: asAftersaveError(error, `reading ${path}`) });
+  for await (const found of walk(places.dataDir, "", { skip, unread })) await visit(found);
   for (const key of known.keys()) await settle(key, places.pathOf(key));
   for (const key of twins)
     if (!refused.some(({ error }) => error.code === "E_KEY_TWIN" && error.message.includes(JSON.stringify(key))))

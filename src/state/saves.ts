@@ -70,6 +70,8 @@ export interface Saves {
   begin(intent: Intent): Promise<void>;
   /** The save is accepted: version with its place, head, archive copy, jobs and log lines, in one transaction. */
   accept(intent: Intent, acceptance: Acceptance): Promise<Version>;
+  /** Writes over what a failed `accept` may have left in the file. Durable when it resolves; the intent stays. */
+  disown(intent: Intent): Promise<void>;
   /** The save did not happen. */
   withdraw(intent: Intent): Promise<void>;
 
@@ -267,6 +269,12 @@ export function createSaves({ database: db, relaxed, enqueue, log }: Parts): Sav
         db.prepare("DELETE FROM intents WHERE key = ?").run(intent.key);
         return version;
       });
+    },
+    async disown(intent) {
+      db.transaction(() =>
+        // the text must differ: SQLite does not write a page that stays the same
+        db.prepare("UPDATE intents SET body = body || ' ' WHERE key = ? AND version = ?").run(intent.key, intent.version),
+      );
     },
     async withdraw(intent) {
       db.transaction(() => db.prepare("DELETE FROM intents WHERE key = ? AND version = ?").run(intent.key, intent.version));
