@@ -16,7 +16,7 @@ import { targetsFor } from "./core/route.ts";
 import { stack, type Target, type Wrap } from "./core/target.ts";
 import type { Meta } from "./core/version.ts";
 import { createDiagnosticLog } from "./logs/diagnostic.ts";
-import { tailLog } from "./logs/read.ts";
+import { followLog, matchesLine, tailLog, type Filter, type LogValue, type Why } from "./logs/read.ts";
 import { createHeads, type Heads } from "./memory/heads.ts";
 import { createJournal, type Step } from "./memory/journal.ts";
 import { createLogExport, type LogExport } from "./memory/log-export.ts";
@@ -32,9 +32,9 @@ import { createQueue, type Drained, type DrainOptions, type Queue } from "./mirr
 import { checkExit, statusOf, type Status } from "./mirror/status.ts";
 import { createUploader, type MirrorTarget } from "./mirror/upload.ts";
 import type { Finding } from "./recovery/doctor.ts";
-import type { RebuildParts, RebuildReport } from "./recovery/rebuild.ts";
+import { openSound } from "./recovery/sound.ts";
 import type { Job } from "./state/jobs.ts";
-import { openState, setStateAside, type State } from "./state/state.ts";
+import type { State } from "./state/state.ts";
 import { drivers, targetTypes } from "./targets/registry.ts";
 
 export interface OpenOptions {
@@ -48,6 +48,8 @@ export interface OpenOptions {
   readonly clock?: Clock | undefined;
   /** The first pause between tries of an upload, in milliseconds (2,000). */
   readonly retryBaseMs?: number | undefined;
+  /** Sets the state file aside, damaged or not, and rebuilds it (`doctor --rebuild`). */
+  readonly rebuild?: boolean | undefined;
   /** Called at each step of a save; tests stop the process there. */
   readonly onStep?: ((step: Step) => void | Promise<void>) | undefined;
 }
@@ -81,6 +83,12 @@ export interface Memory {
   check(status: Status): number;
   /** The key that a text means (CONTRACT section 2). Throws `E_KEY_…`. */
   keyOf(text: string): Key;
+  /** The same, for a file that is to be saved or uploaded; throws `E_KEY_…` also when it cannot be. Touches nothing. */
+  checkedKeyOf(text: string): Key;
+  /** The last lines of a log that pass the filter, oldest first, rotated files included. */
+  log(name: LogKind, query?: LogQuery): Promise<LogValue[]>;
+  /** Lines of a log as they are written, until `signal` aborts. */
+  followLog(name: LogKind, signal: AbortSignal, query?: Omit<LogQuery, "limit">): AsyncIterable<LogValue>;
   /** Checks configuration, locks, state, logs, clock, credentials and folders. */
   doctor(options?: { fix?: boolean }): Promise<Finding[]>;
   /** Small facts that outlive the process. */
@@ -88,6 +96,15 @@ export interface Memory {
   setMeta(name: string, value: string): Promise<void>;
   /** Writes what the logs still owe and lets go of everything. */
   close(): Promise<void>;
+}
+
+export type LogKind = "uploads" | "archives" | "changes";
+
+export interface LogQuery extends Filter {
+  /** How many lines at most; all by default. */
+  readonly limit?: number | undefined;
+  /** Called for each line that could not be read. */
+  readonly onBad?: ((bad: { readonly path: string; readonly why: Why }) => void) | undefined;
 }
 
 export interface UploadCall extends DrainOptions {
@@ -152,43 +169,6 @@ async function openTarget(
   return { name: target.name, attempts: target.attempts, concurrency, target: stack(inner, ...wraps) };
 }
 
-/** Opens the state; a damaged one is set aside and rebuilt, a lost one rebuilt from the changelog. */
-async function openSound(config: Config, clock: Clock, parts: (state: State) => RebuildParts) {
-  const notices: string[] = [];
-  let state: State;
-  try {
-    state = await openState(config.stateDir, clock);
-  } catch (error) {
-    if (!(error instanceof AftersaveError) || error.code !== "E_STATE_CORRUPT") throw error;
-    const aside = setStateAside(config.stateDir, new Date(clock.now()).toISOString());
-    notices.push(`the state file was damaged; it was moved to ${aside}`);
-    state = await openState(config.stateDir, clock);
-  }
-  try {
-    if ((await state.saves.rootId()) === undefined) {
-      const [last] = await tailLog(config.logs.changes, 1).catch(() => []); // a log that is not one is the exporter's to judge
-      if (last && typeof last.value["place"] === "number") {
-        const release = await state.claims.take("setup", "rebuild");
-        try {
-          const { rebuild } = await import("./recovery/rebuild.ts");
-          if ((await state.saves.rootId()) === undefined) notices.push(sayRebuilt(await rebuild(parts(state))));
-        } finally {
-          release();
-        }
-      }
-    }
-    return { state, notices };
-  } catch (error) {
-    await state.close();
-    throw error;
-  }
-}
-
-const sayRebuilt = ({ versions, heads, lost, broken }: RebuildReport): string =>
-  `the state was rebuilt from the changelog: ${versions} versions, ${heads} files` +
-  (lost.length > 0 ? `; the last accepted content of ${lost.join(", ")} was not found` : "") +
-  (broken ? `; the changelog is broken at ${broken}` : "");
-
 /** Opens the memory root that `options` name. Throws `E_NO_ROOT`, `E_CONFIG…`, `E_NO_SQLITE`, `E_STATE_…`; nothing is changed then. */
 export async function openMemory(options: OpenOptions = {}): Promise<Memory> {
   const clock = options.clock ?? systemClock;
@@ -197,13 +177,21 @@ export async function openMemory(options: OpenOptions = {}): Promise<Memory> {
   const places = createPlaces(config.root, config.dataDir, config.archive);
   const heads = createHeads(join(config.stateDir, "heads"));
   const routed = (key: Key) => targetsFor(key, config.routes, config.targets);
-  const { state, notices } = await openSound(config, clock, (opened) => ({
-    state: opened,
-    heads,
-    places,
+  const { state, notices } = await openSound({
+    stateDir: config.stateDir,
+    clock,
     changelog: config.logs.changes,
-    targetsFor: routed,
-  }));
+    anew: options.rebuild === true,
+    parts: (opened) => ({
+      state: opened,
+      heads,
+      places,
+      archive: config.archive,
+      changelog: config.logs.changes,
+      archiveLog: config.logs.archives,
+      targetsFor: routed,
+    }),
+  });
   try {
     return await compose({ options, config, clock, cwd, places, heads, routed, state, notices });
   } catch (error) {
@@ -308,9 +296,14 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
 
   const asked = createAsked({ state, clock, queue, targetsFor: routed, onOutcome: announce });
 
-  const upload = async (path: string, meta: Meta = {}, call: UploadCall = {}): Promise<FileResult> => {
-    const key = places.keyOf(path, call.cwd ?? cwd);
+  const checkedKeyOf = (text: string, from = cwd): Key => {
+    const key = places.keyOf(text, from);
     if (!places.isArchive(key)) places.savable(key);
+    return key;
+  };
+
+  const upload = async (path: string, meta: Meta = {}, call: UploadCall = {}): Promise<FileResult> => {
+    const key = checkedKeyOf(path, call.cwd);
     try {
       const receipt = places.isArchive(key) ? undefined : await saves.saved(key, meta);
       return await asked.upload(key, receipt?.archived_as ?? null, meta, call);
@@ -383,6 +376,15 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
       ),
     check: (status) => (logs.fault() ? Math.max(1, checkExit(status, clock.now())) : checkExit(status, clock.now())),
     keyOf: (text) => places.keyOf(text, cwd),
+    checkedKeyOf: (text) => checkedKeyOf(text),
+    async log(name, { limit = Number.POSITIVE_INFINITY, onBad, ...filter } = {}) {
+      await logs.drain();
+      const where = (value: LogValue) => matchesLine(value, filter);
+      return (await tailLog(config.logs[name], limit, { withRotated: true, where, onBad })).map(({ value }) => value);
+    },
+    async *followLog(name, signal, { onBad, ...filter } = {}) {
+      for await (const { value } of followLog(config.logs[name], signal, { onBad })) if (matchesLine(value, filter)) yield value;
+    },
     async doctor(call = {}) {
       const { examine } = await import("./recovery/doctor.ts");
       return examine({ config, state, heads, places, logs, clock, open, fix: call.fix === true });
@@ -398,11 +400,12 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
   };
 }
 
-const uploadOf = (outcome: Omit<Outcome, "target">) => ({
-  status: outcome.status,
-  attempts: outcome.attempts,
-  drive_path: outcome.drive_path,
-  notes: outcome.notes,
+const uploadOf = ({ status, attempts, drive_path, notes, code }: Omit<Outcome, "target">) => ({
+  status,
+  attempts,
+  drive_path,
+  notes,
+  ...(code === undefined ? {} : { code }),
 });
 
 /** Version ids that sort in the order in which they were made, also when the clock goes backwards. */
@@ -445,7 +448,8 @@ export type { MemoryEvents } from "./memory/events.ts";
 export type { Receipt, ReceiptUpload } from "./memory/receipt.ts";
 export type { SavedMeta, SaveOptions } from "./memory/save-manager.ts";
 export type { SweepReport } from "./memory/sweep.ts";
-export type { FileResult, UploadResult } from "./mirror/drive-upload.ts";
+export type { LogValue } from "./logs/read.ts";
+export { exitOf, type FileResult, type UploadResult } from "./mirror/drive-upload.ts";
 export type { Drained, DrainOptions } from "./mirror/queue.ts";
 export type { Status, TargetStatus } from "./mirror/status.ts";
 export type { Finding } from "./recovery/doctor.ts";

@@ -4,7 +4,7 @@
  * (the version that began it) and grows when bytes are appended; a new whole content is a new file.
  * @module
  */
-import { chmod, chown, constants, copyFile, link, open, rename, rm, stat } from "node:fs/promises";
+import { chmod, chown, constants, copyFile, link, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { errnoOf } from "../core/errors.ts";
 import type { Source } from "../core/target.ts";
@@ -39,6 +39,14 @@ export interface Heads {
   /** Whether the file at `path` is this head under another name, or a beginning of a copy of it. */
   isCopy(content: Content, path: string): Promise<boolean>;
   remove(base: string): Promise<void>;
+  /** Every file that is there, whichever key uses it. */
+  files(): Promise<readonly HeadFile[]>;
+}
+
+export interface HeadFile {
+  /** The version that began it, unless someone else put the file there. */
+  readonly base: string;
+  readonly path: string;
 }
 
 const noLinks = new Set(["EXDEV", "EPERM", "ENOTSUP", "EMLINK", "ENOSYS"]);
@@ -111,6 +119,15 @@ export function createHeads(directory: string): Heads {
     },
     async remove(base) {
       await rm(path(base), { force: true });
+    },
+    async files() {
+      const entries = await readdir(directory, { recursive: true, withFileTypes: true }).catch((error: unknown) => {
+        if (errnoOf(error) === "ENOENT") return [];
+        throw error;
+      });
+      return entries
+        .filter((entry) => entry.isFile())
+        .map((entry) => ({ base: entry.name, path: join(entry.parentPath, entry.name) }));
     },
   };
 }

@@ -1,17 +1,24 @@
 /**
- * The state again from what is on the disk: the changelog file gives versions and their chain, heads and live files
- * the content. What a target holds is compared when it is next written to.
+ * The state again from what is on the disk: the changelog file gives versions and their chain, a damaged state file what
+ * the changelog does not have yet, heads and live files and archive copies the content. What a target holds is compared
+ * when it is next written to.
  * @module
  */
-import type { Key } from "../core/key.ts";
-import { actorIn, type Version } from "../core/version.ts";
+import { readdir, rename, stat } from "node:fs/promises";
+import { join, relative, sep } from "node:path";
+import { errnoOf } from "../core/errors.ts";
+import { ARCHIVE_MARK, type ArchiveFolder, type Key } from "../core/key.ts";
+import { originOf } from "../core/route.ts";
+import { actorIn, sumOf, type Version } from "../core/version.ts";
 import { digestOfFile, readPieces } from "../memory/content.ts";
+import { createDurably, moveDurably } from "../memory/durable.ts";
 import type { Heads } from "../memory/heads.ts";
 import type { Places } from "../memory/places.ts";
-import { readLog } from "../logs/read.ts";
+import { readLog, tailLog } from "../logs/read.ts";
 import { parseChangelogLine, verifyChain } from "../logs/verify.ts";
 import type { JobRequest } from "../state/jobs.ts";
-import type { Head } from "../state/saves.ts";
+import { salvage, type Line } from "../state/restore.ts";
+import type { Content, Head } from "../state/saves.ts";
 import type { State } from "../state/state.ts";
 
 export interface RebuildReport {
@@ -20,7 +27,7 @@ export interface RebuildReport {
   readonly heads: number;
   /** Keys whose last accepted content is in no file any more. */
   readonly lost: readonly Key[];
-  /** Where the chain of the changelog is broken, if it is; lines from there on are not taken over. */
+  /** Where the chain of the changelog is broken, if it is. Lines that were altered are not taken over, those behind them are. */
   readonly broken: string | null;
 }
 
@@ -28,59 +35,203 @@ export interface RebuildParts {
   readonly state: State;
   readonly heads: Heads;
   readonly places: Places;
+  readonly archive: ArchiveFolder;
   readonly changelog: string;
+  readonly archiveLog: string;
   readonly targetsFor: (key: Key) => readonly string[];
 }
 
-async function* chained(changelog: string): AsyncGenerator<Version> {
-  for await (const { value } of readLog(changelog, { withRotated: true })) {
+/** Whether a line is one that was written as it stands. */
+export const isWhole = (v: Version): boolean => sumOf(v, v.place, v.prev, v.salt) === v.sum;
+
+interface Known extends Line {
+  readonly version: Version;
+}
+
+const BATCH = 2000;
+
+/** Fills a state that lost what the changelog knows: all of it, or its newest part. The caller holds the claim `rebuild`. */
+export async function rebuild(parts: RebuildParts, aside: string | null): Promise<RebuildReport> {
+  const { state, changelog } = parts;
+  const damaged = (await state.restore.underWay())?.aside ?? aside;
+  await state.restore.begin(damaged);
+  const { broken } = await verifyChain(values(changelog));
+  const history = await restoreHistory(state, changelog, damaged);
+  const { heads, lost } = await restoreHeads(parts, history.latest);
+  await state.restore.heads(heads);
+  await adoptCopies(parts, history.latest, heads);
+  await state.jobs.enqueue(await jobsFor(parts, history.latest, heads));
+  await state.restore.end({ changes: history.exported, archives: await lastArchived(parts) });
+  const what = broken ? `place ${broken.place} was ${broken.what}` : null;
+  return { versions: history.versions, heads: heads.length, lost, broken: what };
+}
+
+async function* values(changelog: string): AsyncGenerator {
+  for await (const { value } of readLog(changelog, { withRotated: true })) yield value;
+}
+
+/** Versions in their places: those that the state has, then those of the file, then those of a damaged state file. */
+async function restoreHistory(state: State, changelog: string, aside: string | null) {
+  const latest = new Map<Key, Known>();
+  let last: Version | undefined;
+  let versions = 0;
+  let batch: Line[] = [];
+
+  const follow = (version: Version): Line => {
+    const before = latest.get(version.file);
+    // bytes were added to the same copy unless there was none, or it became an archive copy, or what was between is not known
+    const grew = before !== undefined && version.archived_as === null && before.version.sha256 === version.prev_sha256;
+    const base = version.sha256 === null ? null : ((grew ? before.base : null) ?? version.version);
+    const line = { version, base };
+    latest.set(version.file, line);
+    last = version;
+    versions++;
+    return line;
+  };
+  const add = async (version: Version) => {
+    batch.push(follow(version));
+    if (batch.length >= BATCH) await flush();
+  };
+  const flush = async () => {
+    await state.restore.lines(batch);
+    batch = [];
+  };
+
+  for await (const version of state.saves.versions()) follow(version);
+  let exported = 0;
+  for await (const value of values(changelog)) {
     const version = parseChangelogLine(value);
-    if (version) yield version;
+    if (!version || !isWhole(version)) continue;
+    exported = Math.max(exported, version.place);
+    if (version.place > (last?.place ?? 0)) await add(version);
+  }
+  if (aside !== null)
+    for (const version of salvage(aside, last?.place ?? 0)) {
+      if (!isWhole(version) || version.prev !== (last?.sum ?? null)) break;
+      await add(version);
+    }
+  await flush();
+  return { latest, versions, exported };
+}
+
+const contentOf = ({ version: { sha256, size }, base }: Known): Content | undefined =>
+  base === null || sha256 === null || size === null ? undefined : { base, sha256, size };
+
+/** The heads of all keys; where the kept copy is gone or damaged, made anew from whatever file holds the content. */
+async function restoreHeads(parts: RebuildParts, latest: ReadonlyMap<Key, Known>) {
+  const heads: Head[] = [];
+  const lost: Key[] = [];
+  let files: Promise<readonly string[]> | undefined;
+  const elsewhere = () => (files ??= otherFiles(parts));
+  for (const [key, known] of latest) {
+    const content = contentOf(known);
+    if (!content) continue;
+    if (!(await parts.heads.holds(content)) && !(await revive(parts, key, content, elsewhere))) {
+      lost.push(key);
+      continue;
+    }
+    heads.push({ key, version: known.version.version, stamp: null, ...content });
+  }
+  return { heads, lost };
+}
+
+/** Files that may hold what a head should: archive copies, and kept copies that an unfinished save left. */
+async function otherFiles({ heads, places, archive }: RebuildParts): Promise<readonly string[]> {
+  return [...(await archiveFiles(places, archive)).map(({ path }) => path), ...(await heads.files()).map(({ path }) => path)];
+}
+
+/** Makes a head anew from the live file, else from whichever other file begins with its content. */
+export async function revive(
+  { heads, places }: Pick<RebuildParts, "heads" | "places">,
+  key: Key,
+  content: Content,
+  others: () => Promise<readonly string[]>,
+): Promise<boolean> {
+  const from = async (path: string): Promise<boolean> => {
+    if ((await digestOfFile(path, content.size).catch(() => undefined))?.sha256 !== content.sha256) return false; // unreadable is not it
+    const [at, made] = [heads.path(content.base), `${heads.path(content.base)}.new`];
+    await heads.remove(`${content.base}.new`);
+    await createDurably(made, () => readPieces(path, 0, content.size), 0o666);
+    if ((await digestOfFile(made))?.sha256 !== content.sha256) return false;
+    await rename(at, `${at}.damaged`).catch(ignoreAbsent); // it may hold something that nothing else does
+    await moveDurably(made, at);
+    return true;
+  };
+  if (await from(places.pathOf(key))) return true;
+  for (const path of await others()) if (await from(path)) return true;
+  return false;
+}
+
+const ignoreAbsent = (error: unknown) => {
+  if (errnoOf(error) !== "ENOENT") throw error;
+};
+
+/** What lies in the archive folder. */
+export async function archiveFiles(places: Places, archive: ArchiveFolder): Promise<{ key: Key; path: string }[]> {
+  const folder = places.pathOf(archive as Key);
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch((error: unknown) => {
+    ignoreAbsent(error);
+    return [];
+  });
+  return entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => {
+      const path = join(entry.parentPath, entry.name);
+      return { path, key: relative(places.dataDir, path).split(sep).join("/").normalize("NFC") as Key };
+    });
+}
+
+/** Archive copies whose line was not in the changelog any more are copies of ours all the same: they are mirrored too. */
+async function adoptCopies(
+  { state, heads, places, archive }: RebuildParts,
+  latest: ReadonlyMap<Key, Known>,
+  now: readonly Head[],
+) {
+  const byOrigin = new Map([...latest].map(([key, { version }]) => [key as string, version]));
+  for (const { key, path } of await archiveFiles(places, archive)) {
+    const origin = byOrigin.get(originOf(key, archive));
+    if (!origin || !ARCHIVE_MARK.test(key) || (await state.saves.archiveCopy(key))) continue;
+    const { file, version } = origin;
+    const head = now.find((head) => head.key === file);
+    if (head) await part(heads, head, path);
+    const digest = await digestOfFile(path).catch(() => undefined); // not to be read: `doctor` tells
+    if (digest) await state.restore.archives([{ key, file, version, sha256: digest.sha256, size: digest.size }]);
   }
 }
 
-/** Fills an empty state. Idempotent only on an empty state: the caller sets a damaged one aside first. */
-export async function rebuild({ state, heads, places, changelog, targetsFor }: RebuildParts): Promise<RebuildReport> {
-  const report = await verifyChain(chained(changelog));
-  const last = new Map<Key, { version: Version; base: string | null }>();
-  let versions = 0;
-  for await (const version of chained(changelog)) {
-    if (report.broken && version.place >= report.broken.place) break;
-    const before = last.get(version.file)?.base ?? null;
-    // bytes were added to the same copy unless there was none, or it became an archive copy
-    const base = version.sha256 === null ? null : before !== null && version.archived_as === null ? before : version.version;
-    await state.saves.restoreLine(version, base);
-    last.set(version.file, { version, base });
-    versions++;
-  }
+/** A save that did not come to its end left a copy that is the head itself: an append to the one would change the other. */
+async function part(heads: Heads, head: Head, copy: string): Promise<void> {
+  const [mine, theirs] = await Promise.all([stat(heads.path(head.base)), stat(copy)]);
+  if (mine.ino !== theirs.ino || mine.dev !== theirs.dev) return;
+  const made = `${heads.path(head.base)}.new`;
+  await heads.remove(`${head.base}.new`);
+  await createDurably(made, () => readPieces(copy, 0, head.size), 0o666);
+  await moveDurably(made, heads.path(head.base));
+}
 
-  const lost: Key[] = [];
+/** Every file once more, archive copies first: a target that has the bytes is found to have them. */
+async function jobsFor({ state, targetsFor }: RebuildParts, latest: ReadonlyMap<Key, Known>, heads: readonly Head[]) {
   const jobs: JobRequest[] = [];
-  let found = 0;
-  for (const [key, { version, base }] of last) {
-    if (base === null || version.sha256 === null || version.size === null) continue;
-    const content = { base, sha256: version.sha256, size: version.size };
-    const kept = await heads.holds(content);
-    if (!kept) {
-      const { path } = places.place(key);
-      if ((await digestOfFile(path))?.sha256 !== content.sha256) {
-        lost.push(key);
-        continue;
-      }
-      await heads.create(base, () => readPieces(path, 0, content.size), 0o666);
-    }
-    const head: Head = { key, version: version.version, stamp: null, ...content };
-    await state.saves.restoreHead(head);
-    found++;
-    for (const target of targetsFor(key)) jobs.push({ ...head, target, archive: false, actor: actorIn(version) });
-  }
   for await (const { key, version, sha256, size } of state.saves.archiveCopies()) {
     const made = await state.saves.version(version);
     if (made)
       for (const target of targetsFor(key))
         jobs.push({ target, key, version, sha256, size, archive: true, actor: actorIn(made) });
   }
-  await state.jobs.enqueue(jobs.toSorted((a, b) => Number(b.archive) - Number(a.archive)));
-  const { broken } = report;
-  return { versions, heads: found, lost, broken: broken ? `place ${broken.place} was ${broken.what}` : null };
+  for (const { key, version, sha256, size } of heads) {
+    const known = latest.get(key);
+    if (known)
+      for (const target of targetsFor(key))
+        jobs.push({ target, key, version, sha256, size, archive: false, actor: actorIn(known.version) });
+  }
+  return jobs;
+}
+
+/** The place of the newest version that the archive log knows. */
+async function lastArchived({ state, archiveLog }: RebuildParts): Promise<number> {
+  for (const { value } of (await tailLog(archiveLog, 100, { withRotated: true })).toReversed()) {
+    const version = await state.saves.version(String(value["version"]));
+    if (version) return version.place;
+  }
+  return 0;
 }

@@ -6,14 +6,14 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, statSync, truncateSync } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { AftersaveError } from "../core/errors.ts";
-import { isBusy, openDatabase, stateError, type Database } from "./sqlite.ts";
+import { isBusy, isCorrupt, openDatabase, stateError, type Database } from "./sqlite.ts";
 
 /** What may be claimed; each kind has its own lock databases, so that claims of different kinds never wait for each other. */
-export const CLAIM_KINDS = { save: 64, upload: 64, logs: 1, worker: 1, setup: 1 } as const;
+export const CLAIM_KINDS = { save: 64, upload: 64, logs: 1, worker: 1, setup: 1, rebuild: 1 } as const;
 export type ClaimKind = keyof typeof CLAIM_KINDS;
 
 export interface ClaimOptions {
@@ -29,10 +29,18 @@ export interface Claims {
   take(kind: ClaimKind, name: string, options?: ClaimOptions): Promise<Release>;
   /** `undefined` when someone else has it now. */
   tryTake(kind: ClaimKind, name: string): Promise<Release | undefined>;
+  /** Claims that another process or task holds now, with the process where the system tells (Linux). */
+  held(): Promise<HeldClaim[]>;
   close(): void;
 }
 
+export interface HeldClaim {
+  readonly kind: ClaimKind;
+  readonly pids: readonly number[];
+}
+
 interface Slot {
+  readonly path: string;
   readonly database: Database;
   /** Settles when the last claim queued in this process has been let go. */
   tail: Promise<void>;
@@ -42,30 +50,48 @@ interface Slot {
 const slotOf = (kind: ClaimKind, name: string) =>
   CLAIM_KINDS[kind] === 1 ? 0 : createHash("sha1").update(name).digest().readUInt16LE(0) % CLAIM_KINDS[kind];
 
+/** The processes that lock a file, as Linux tells; empty where it does not. */
+function holdersOf(path: string): number[] {
+  try {
+    const { ino } = statSync(path);
+    const pids = readFileSync("/proc/locks", "utf8")
+      .split("\n")
+      .map((line) => line.split(/\s+/))
+      .filter((parts) => parts[5]?.endsWith(`:${ino}`))
+      .map((parts) => Number(parts[4]));
+    return [...new Set(pids)];
+  } catch {
+    return []; // another system, or the file is gone: who holds it is a help, not an answer
+  }
+}
+
 /** Lock databases live in `directory`; they hold no data and may be deleted when nothing runs. */
 export function createClaims(directory: string, clock: Clock): Claims {
   const slots = new Map<string, Slot>();
   let closed = false;
 
-  const slotFor = (kind: ClaimKind, name: string): Slot => {
+  const slotFor = (kind: ClaimKind, number: number): Slot => {
     if (closed) throw new AftersaveError("E_CLOSED", "the memory was already closed", { hint: "Open it again." });
-    const id = `${kind}-${slotOf(kind, name)}`;
+    const id = `${kind}-${number}`;
     const known = slots.get(id);
     if (known) return known;
     mkdirSync(directory, { recursive: true, mode: 0o700 });
-    const slot: Slot = { database: openDatabase(join(directory, `${id}.lock`), 0), tail: Promise.resolve(), queued: 0 };
+    const path = join(directory, `${id}.lock`);
+    const slot: Slot = { path, database: openDatabase(path, 0), tail: Promise.resolve(), queued: 0 };
     slots.set(id, slot);
     return slot;
   };
 
   /** True when the kernel gave it to us. */
-  const lock = (slot: Slot): boolean => {
+  const lock = (slot: Slot, mended = false): boolean => {
     try {
       slot.database.exec("BEGIN EXCLUSIVE");
       return true;
     } catch (error) {
       if (isBusy(error)) return false;
-      throw stateError(error);
+      if (!isCorrupt(error) || mended) throw stateError(error);
+      truncateSync(slot.path); // it holds nothing, and what is damaged nobody can hold: the same file, empty, is sound again
+      return lock(slot, true);
     }
   };
 
@@ -82,8 +108,7 @@ export function createClaims(directory: string, clock: Clock): Claims {
     }
   };
 
-  const take = async (kind: ClaimKind, name: string, options: ClaimOptions = {}): Promise<Release> => {
-    const slot = slotFor(kind, name);
+  const takeSlot = async (slot: Slot, name: string, options: ClaimOptions = {}): Promise<Release> => {
     const before = slot.tail;
     let letGo: () => void = () => undefined;
     slot.tail = new Promise((resolve) => (letGo = resolve));
@@ -108,16 +133,30 @@ export function createClaims(directory: string, clock: Clock): Claims {
     };
   };
 
+  const trySlot = async (slot: Slot, name: string): Promise<Release | undefined> => {
+    if (slot.queued > 0) return undefined;
+    try {
+      return await takeSlot(slot, name, { waitMs: 0 });
+    } catch (error) {
+      if (error instanceof AftersaveError && error.code === "E_BUSY") return undefined;
+      throw error;
+    }
+  };
+
   return {
-    take,
-    async tryTake(kind, name) {
-      if (slotFor(kind, name).queued > 0) return undefined;
-      try {
-        return await take(kind, name, { waitMs: 0 });
-      } catch (error) {
-        if (error instanceof AftersaveError && error.code === "E_BUSY") return undefined;
-        throw error;
-      }
+    take: async (kind, name, options) => takeSlot(slotFor(kind, slotOf(kind, name)), name, options),
+    tryTake: async (kind, name) => trySlot(slotFor(kind, slotOf(kind, name)), name),
+    async held() {
+      const held: HeldClaim[] = [];
+      for (const [kind, most] of Object.entries(CLAIM_KINDS) as [ClaimKind, number][])
+        for (let number = 0; number < most; number++) {
+          const path = join(directory, `${kind}-${number}.lock`);
+          if (!existsSync(path)) continue; // never claimed
+          const release = await trySlot(slotFor(kind, number), kind);
+          if (release) release();
+          else held.push({ kind, pids: holdersOf(path) });
+        }
+      return held;
     },
     close() {
       closed = true;

@@ -9,13 +9,14 @@ import {
   archiveLine,
   chain,
   changelogLine,
+  sumOf,
   type Actor,
   type Op,
   type Version,
   type VersionFacts,
 } from "../core/version.ts";
 import type { JobRequest } from "./jobs.ts";
-import type { Database, Row, Value } from "./sqlite.ts";
+import { stateCorrupt, type Database, type Row, type Value } from "./sqlite.ts";
 
 /** Some content of a key: its hash and length, and the growing copy (`heads/`) whose first `size` bytes it is. */
 export interface Content {
@@ -55,6 +56,15 @@ export interface Acceptance {
   readonly archiveTargets: readonly string[];
 }
 
+/** A full copy of what `file` held before the save `version`. */
+export interface ArchiveCopy {
+  readonly key: Key;
+  readonly file: Key;
+  readonly version: string;
+  readonly sha256: string;
+  readonly size: number;
+}
+
 export interface Saves {
   head(key: Key): Promise<Head | undefined>;
   heads(): AsyncIterable<Head>;
@@ -81,13 +91,53 @@ export interface Saves {
   last(): Promise<Version | undefined>;
   /** Whether `key` ever held these bytes: then a remote copy of them is ours, not a stranger's. */
   everHeld(key: Key, sha256: string): Promise<boolean>;
-  archiveCopy(key: Key): Promise<{ file: Key; version: string; sha256: string; size: number } | undefined>;
-  archiveCopies(): AsyncIterable<{ key: Key; file: Key; version: string; sha256: string; size: number }>;
+  archiveCopy(key: Key): Promise<ArchiveCopy | undefined>;
+  archiveCopies(): AsyncIterable<ArchiveCopy>;
   /** The id of this memory root: that of its first version, so that it survives the loss of the state. */
   rootId(): Promise<string | undefined>;
-  /** Puts back a version read from the changelog file, with the copy that holds it where there is one (rebuild). */
-  restoreLine(version: Version, base: string | null): Promise<void>;
-  restoreHead(head: Head): Promise<void>;
+}
+
+/** Rows of this table, for `restore.ts` too. All within a transaction of the caller. */
+export function insertVersion(db: Database, v: Version, base: string | null): void {
+  db.prepare(
+    "INSERT INTO versions (place, version, op, file, sha256, size, prev_sha256, archived_as, timestamp, actor, base, salt, sum, prev) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+  ).run(
+    v.place,
+    v.version,
+    v.op,
+    v.file,
+    v.sha256,
+    v.size,
+    v.prev_sha256,
+    v.archived_as,
+    v.timestamp,
+    JSON.stringify(actorIn(v)),
+    base,
+    v.salt,
+    v.sum,
+    v.prev,
+  );
+}
+
+export function insertArchive(db: Database, { key, file, version, sha256, size }: ArchiveCopy): void {
+  db.prepare("INSERT OR REPLACE INTO archives (key, file, version, sha256, size) VALUES (?,?,?,?,?)").run(
+    key,
+    file,
+    version,
+    sha256,
+    size,
+  );
+}
+
+export function upsertHead(db: Database, head: Head): void {
+  db.prepare("INSERT OR REPLACE INTO heads (key, version, base, sha256, size, stamp) VALUES (?,?,?,?,?,?)").run(
+    head.key,
+    head.version,
+    head.base,
+    head.sha256,
+    head.size,
+    head.stamp,
+  );
 }
 
 const text = (value: Value | undefined) => (value === null || value === undefined ? null : String(value));
@@ -101,7 +151,7 @@ const toHead = (row: Row): Head => ({
   stamp: text(row["stamp"]),
 });
 
-const toVersion = (row: Row): Version => ({
+export const toVersion = (row: Row): Version => ({
   place: Number(row["place"]),
   version: String(row["version"]),
   op: row["op"] as Op,
@@ -117,7 +167,7 @@ const toVersion = (row: Row): Version => ({
   prev: text(row["prev"]),
 });
 
-const toArchive = (row: Row) => ({
+const toArchive = (row: Row): ArchiveCopy => ({
   key: row["key"] as Key,
   file: row["file"] as Key,
   version: String(row["version"]),
@@ -136,38 +186,6 @@ interface Parts {
 const page = 1000;
 
 export function createSaves({ database: db, relaxed, enqueue, log }: Parts): Saves {
-  const insertVersion = (v: Version, base: string | null) =>
-    db
-      .prepare(
-        "INSERT INTO versions (place, version, op, file, sha256, size, prev_sha256, archived_as, timestamp, actor, base, salt, sum, prev) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-      )
-      .run(
-        v.place,
-        v.version,
-        v.op,
-        v.file,
-        v.sha256,
-        v.size,
-        v.prev_sha256,
-        v.archived_as,
-        v.timestamp,
-        JSON.stringify(actorIn(v)),
-        base,
-        v.salt,
-        v.sum,
-        v.prev,
-      );
-
-  const insertArchive = (key: Key, file: Key, version: string, sha256: string, size: number) =>
-    db
-      .prepare("INSERT OR REPLACE INTO archives (key, file, version, sha256, size) VALUES (?,?,?,?,?)")
-      .run(key, file, version, sha256, size);
-
-  const upsertHead = (head: Head) =>
-    db
-      .prepare("INSERT OR REPLACE INTO heads (key, version, base, sha256, size, stamp) VALUES (?,?,?,?,?,?)")
-      .run(head.key, head.version, head.base, head.sha256, head.size, head.stamp);
-
   const lastRow = () => db.prepare("SELECT * FROM versions ORDER BY place DESC LIMIT 1").get();
 
   const factsOf = (intent: Intent): VersionFacts => ({
@@ -218,7 +236,12 @@ export function createSaves({ database: db, relaxed, enqueue, log }: Parts): Sav
 
   return {
     async head(key) {
-      const row = db.prepare("SELECT * FROM heads WHERE key = ?").get(key);
+      const row = db
+        .prepare(
+          "SELECT h.*, v.sha256 = h.sha256 AND v.size = h.size AND v.base = h.base AS sound FROM heads h LEFT JOIN versions v ON v.version = h.version WHERE h.key = ?",
+        )
+        .get(key);
+      if (row && row["sound"] !== 1) throw stateCorrupt(`: it contradicts itself about ${key}`);
       return row && toHead(row);
     },
     heads: () => pages("SELECT * FROM heads WHERE key > ? ORDER BY key LIMIT ?", "", toHead, (head) => head.key),
@@ -254,15 +277,18 @@ export function createSaves({ database: db, relaxed, enqueue, log }: Parts): Sav
     },
     async accept(intent, acceptance) {
       return db.transaction(() => {
-        const before = lastRow();
-        const place = before ? Number(before["place"]) + 1 : 1;
-        const version = chain(factsOf(intent), place, before ? String(before["sum"]) : null, randomBytes(16).toString("hex"));
-        insertVersion(version, intent.new?.base ?? null);
-        if (intent.new) upsertHead({ ...intent.new, key: intent.key, version: intent.version, stamp: acceptance.stamp });
+        const row = lastRow();
+        const before = row && toVersion(row);
+        if (before && sumOf(before, before.place, before.prev, before.salt) !== before.sum)
+          throw stateCorrupt(": the newest version is not what was accepted"); // nothing may be chained to it
+        const version = chain(factsOf(intent), (before?.place ?? 0) + 1, before?.sum ?? null, randomBytes(16).toString("hex"));
+        insertVersion(db, version, intent.new?.base ?? null);
+        if (intent.new) upsertHead(db, { ...intent.new, key: intent.key, version: intent.version, stamp: acceptance.stamp });
         else db.prepare("DELETE FROM heads WHERE key = ?").run(intent.key);
         log("changes", changelogLine(version));
         if (intent.archived_as && intent.old) {
-          insertArchive(intent.archived_as, intent.key, intent.version, intent.old.sha256, intent.old.size);
+          const { sha256, size } = intent.old;
+          insertArchive(db, { key: intent.archived_as, file: intent.key, version: intent.version, sha256, size });
           log("archives", archiveLine(version, intent.archived_as, intent.old.sha256));
         }
         enqueue(jobsOf(intent, acceptance));
@@ -299,21 +325,8 @@ export function createSaves({ database: db, relaxed, enqueue, log }: Parts): Sav
     },
     archiveCopies: () => pages("SELECT * FROM archives WHERE key > ? ORDER BY key LIMIT ?", "", toArchive, (copy) => copy.key),
     async rootId() {
-      const row = db.prepare("SELECT version FROM versions WHERE place = 1").get();
+      const row = db.prepare("SELECT version FROM versions ORDER BY place LIMIT 1").get();
       return row && String(row["version"]);
-    },
-    async restoreLine(version, base) {
-      relaxed(() => {
-        insertVersion(version, base);
-        if (version.archived_as === null || version.prev_sha256 === null) return;
-        const prior = db
-          .prepare("SELECT size FROM versions WHERE file = ? AND sha256 = ? ORDER BY place DESC LIMIT 1")
-          .get(version.file, version.prev_sha256);
-        insertArchive(version.archived_as, version.file, version.version, version.prev_sha256, Number(prior?.["size"] ?? 0));
-      });
-    },
-    async restoreHead(head) {
-      relaxed(() => upsertHead(head));
     },
   };
 }

@@ -127,14 +127,18 @@ export const isBusy = (error: unknown): boolean => /SQLITE_BUSY|database is lock
 export const isCorrupt = (error: unknown): boolean =>
   /SQLITE_CORRUPT|SQLITE_NOTADB|file is not a database|disk image is malformed|malformed database schema/.test(text(error));
 
+/** What SQLite did not see, but cannot be: `what` ends the sentence. */
+export const stateCorrupt = (what: string, cause?: unknown): AftersaveError =>
+  new AftersaveError("E_STATE_CORRUPT", `the state file is damaged${what}`, {
+    cause,
+    hint: "Run `aftersave doctor --rebuild`: it sets the file aside and rebuilds it from files, archive, logs and targets.",
+  });
+
 /** Turns what SQLite throws into an error with a code; other errors pass through. */
 export function stateError(error: unknown): unknown {
   if (error instanceof AftersaveError) return error;
-  if (isCorrupt(error))
-    return new AftersaveError("E_STATE_CORRUPT", "the state file is damaged", {
-      cause: error,
-      hint: "Run `aftersave doctor --rebuild`: it sets the file aside and rebuilds it from files, archive, logs and targets.",
-    });
+  if (isCorrupt(error)) return stateCorrupt("", error);
+  if (error instanceof SyntaxError) return stateCorrupt(": a row cannot be read", error); // rows hold JSON that we wrote
   if (isBusy(error))
     return new AftersaveError("E_BUSY", "the state file was held by another process for more than ten seconds", {
       cause: error,

@@ -11,9 +11,10 @@ import { createClaims, type Claims } from "./claims.ts";
 import { createJobs, enqueueRows, type Jobs } from "./jobs.ts";
 import { createLedger, type Ledger } from "./ledger.ts";
 import { createOutbox, outboxRow, type Outbox } from "./outbox.ts";
+import { createRestore, type Restore } from "./restore.ts";
 import { createSaves, type Saves } from "./saves.ts";
 import { migrate, SCHEMA, schemaOf } from "./schema.ts";
-import { openDatabase, sqliteLibrary, stateError, type Database } from "./sqlite.ts";
+import { isBusy, isCorrupt, openDatabase, sqliteLibrary, stateError, type Database } from "./sqlite.ts";
 
 export interface State {
   readonly saves: Saves;
@@ -21,8 +22,12 @@ export interface State {
   readonly ledger: Ledger;
   readonly outbox: Outbox;
   readonly claims: Claims;
+  /** Putting the state together again from what the changelog file says. */
+  readonly restore: Restore;
   /** Names the SQLite that is used, for `doctor`. */
   readonly library: string;
+  /** SQLite's journal mode: `wal`, unless the place does not allow it. */
+  readonly journalMode: string;
   /** Small facts of this root: what was ingested, when the last sweep was. */
   getMeta(name: string): Promise<string | undefined>;
   setMeta(name: string, value: string): Promise<void>;
@@ -39,6 +44,8 @@ function translated<T extends object>(part: T): T {
     function (this: unknown, ...values: unknown[]): unknown {
       try {
         const result = method.apply(part, values);
+        if (typeof result === "object" && result !== null && Symbol.asyncIterator in result)
+          return translatedPages(result as AsyncIterable<unknown>);
         return result instanceof Promise ? result.catch((error: unknown) => Promise.reject(stateError(error))) : result;
       } catch (error) {
         throw stateError(error);
@@ -47,6 +54,14 @@ function translated<T extends object>(part: T): T {
   return Object.fromEntries(
     Object.entries(part).map(([name, value]) => [name, typeof value === "function" ? wrap(value as never) : value]),
   ) as T;
+}
+
+async function* translatedPages(items: AsyncIterable<unknown>): AsyncGenerator {
+  try {
+    yield* items;
+  } catch (error) {
+    throw stateError(error);
+  }
 }
 
 /** Opens the file; a new or older one is set up by one process at a time, since the switch to WAL cannot wait. */
@@ -62,7 +77,7 @@ async function openFile(path: string, claims: Claims): Promise<Database> {
         release();
       }
     }
-    database.exec("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON");
+    database.exec("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA cell_size_check=ON"); // the last: damage is an error sooner, a wrong answer later
     database.prepare("SELECT max(place) FROM versions").get(); // a damaged file shows itself here, not in the middle of a save
     return database;
   } catch (error) {
@@ -71,7 +86,7 @@ async function openFile(path: string, claims: Claims): Promise<Database> {
   }
 }
 
-const journalMode = (database: Database) => database.prepare("PRAGMA journal_mode").get()?.["journal_mode"];
+const journalMode = (database: Database) => String(database.prepare("PRAGMA journal_mode").get()?.["journal_mode"]);
 const isReady = (database: Database) => schemaOf(database) === SCHEMA && journalMode(database) === "wal";
 
 /**
@@ -100,7 +115,7 @@ export async function openState(directory: string, clock: Clock): Promise<State>
     }
   };
 
-  return {
+  return translated<State>({
     saves: translated(
       createSaves({
         database,
@@ -113,7 +128,9 @@ export async function openState(directory: string, clock: Clock): Promise<State>
     ledger: translated(createLedger(database, (log, line) => outboxRow(database, log, line))),
     outbox: translated(createOutbox(database, relaxed)),
     claims,
+    restore: translated(createRestore({ database, relaxed, log: (log, line) => outboxRow(database, log, line) })),
     library: sqliteLibrary().name,
+    journalMode: journalMode(database),
     async getMeta(name) {
       const row = database.prepare("SELECT value FROM meta WHERE name = ?").get(name);
       return row && String(row["value"]);
@@ -132,16 +149,39 @@ export async function openState(directory: string, clock: Clock): Promise<State>
       claims.close();
       database.close();
     },
-  };
+  });
 }
 
-/** Moves a damaged state file aside, under a name that no other has; returns that name. Nothing is deleted. */
+export const hasState = (directory: string): boolean => existsSync(join(directory, STATE_FILE));
+
+/** Refuses with `E_BUSY` while another connection, of whichever process, has the file open. */
+function assertUnused(path: string): void {
+  const database = openDatabase(path, 0);
+  try {
+    database.exec("PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE");
+  } catch (error) {
+    if (isCorrupt(error)) return; // whoever still has it open meets the same damage
+    if (!isBusy(error)) throw stateError(error);
+    throw new AftersaveError("E_BUSY", `another process has the state file ${path} open, so it cannot be set aside`, {
+      cause: error,
+      hint: "End the other aftersave processes of this memory root, then try again.",
+    });
+  } finally {
+    database.close();
+  }
+}
+
+/**
+ * Moves a damaged state file aside, under a name that no other has; returns that name. Nothing is deleted. `E_BUSY`
+ * while another process uses it. One caller at a time: hold the claim `rebuild`.
+ */
 export function setStateAside(directory: string, stamp: string): string {
   const path = join(directory, STATE_FILE);
   for (let count = 1; ; count++) {
     const aside = `${path}.damaged-${stamp.slice(0, 19).replaceAll(":", "-")}Z${count > 1 ? `_${count}` : ""}`;
     if (existsSync(aside)) continue;
     if (!existsSync(path)) throw new AftersaveError("E_NOT_FOUND", `${path} does not exist`);
+    assertUnused(path);
     for (const suffix of ["-wal", "-shm", ""]) if (existsSync(path + suffix)) renameSync(path + suffix, aside + suffix);
     return aside;
   }

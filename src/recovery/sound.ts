@@ -1,0 +1,122 @@
+/**
+ * Opening a state that can be trusted: a damaged one is set aside, and one that knows less than the changelog is rebuilt
+ * from it, by one process while the others wait.
+ * @module
+ */
+import { join } from "node:path";
+import type { Clock } from "../core/clock.ts";
+import { AftersaveError } from "../core/errors.ts";
+import type { Version } from "../core/version.ts";
+import { readLog, tailLog, type LogLine } from "../logs/read.ts";
+import { createClaims } from "../state/claims.ts";
+import { hasState, openState, setStateAside, type State } from "../state/state.ts";
+import type { RebuildParts, RebuildReport } from "./rebuild.ts";
+
+export interface SoundParts {
+  readonly stateDir: string;
+  readonly clock: Clock;
+  readonly changelog: string;
+  /** Set the state file aside, damaged or not. */
+  readonly anew: boolean;
+  readonly parts: (state: State) => RebuildParts;
+}
+
+export interface Sound {
+  readonly state: State;
+  /** What was set aside or rebuilt, one sentence each. */
+  readonly notices: string[];
+}
+
+/** Throws what `openState` throws, bar `E_STATE_CORRUPT`; and `E_BUSY` when a damaged state is still used by another process. */
+export async function openSound({ stateDir, clock, changelog, anew, parts }: SoundParts): Promise<Sound> {
+  const notices: string[] = [];
+  const sound = async () => (anew ? undefined : openTrusted(stateDir, clock));
+  const first = await sound();
+  const { state, aside } = first ? { state: first, aside: null } : await replaceState(stateDir, clock, sound);
+  if (aside !== null) notices.push(`the state file was ${anew ? "moved" : "damaged; it was moved"} to ${aside}`);
+  try {
+    if (await isBehind(state, changelog)) {
+      const release = await state.claims.take("rebuild", "rebuild", { waitMs: 600_000 });
+      try {
+        const { rebuild } = await import("./rebuild.ts");
+        if (await isBehind(state, changelog)) notices.push(sayRebuilt(await rebuild(parts(state), null)));
+      } finally {
+        release();
+      }
+    }
+    return { state, notices };
+  } catch (error) {
+    await state.close();
+    throw error;
+  }
+}
+
+/** The state, unless it is damaged where every save needs it. */
+async function openTrusted(stateDir: string, clock: Clock): Promise<State | undefined> {
+  const unlessCorrupt = (error: unknown): undefined => {
+    if (!(error instanceof AftersaveError) || error.code !== "E_STATE_CORRUPT") throw error;
+  };
+  const state = await openState(stateDir, clock).catch(unlessCorrupt);
+  try {
+    await state?.saves.last();
+    return state;
+  } catch (error) {
+    await state?.close();
+    return unlessCorrupt(error);
+  }
+}
+
+/** One process sets the file aside; another that met the same damage finds a sound one when it is its turn. */
+async function replaceState(
+  stateDir: string,
+  clock: Clock,
+  sound: () => Promise<State | undefined>,
+): Promise<{ state: State; aside: string | null }> {
+  const claims = createClaims(join(stateDir, "locks"), clock);
+  const release = await claims.take("rebuild", "rebuild", { waitMs: 600_000 });
+  try {
+    const mended = await sound();
+    if (mended) return { state: mended, aside: null };
+    const aside = hasState(stateDir) ? setStateAside(stateDir, new Date(clock.now()).toISOString()) : null;
+    const state = await openState(stateDir, clock);
+    await state.restore.begin(aside); // whoever opens it from now on ends the rebuild first
+    return { state, aside };
+  } finally {
+    release();
+    claims.close();
+  }
+}
+
+/** Whether the changelog file goes on where the state ends, or a rebuild did not come to its end. */
+async function isBehind(state: State, changelog: string): Promise<boolean> {
+  if (await state.restore.underWay()) return true;
+  const placed = await newest(changelog, ({ place }) => typeof place === "number"); // read before the state: a save meanwhile makes the state the newer one
+  const last = await state.saves.last();
+  if (!placed || Number(placed.value["place"]) <= (last?.place ?? 0)) return false;
+  const { parseChangelogLine } = await import("../logs/verify.ts");
+  const { isWhole } = await import("./rebuild.ts");
+  const whole = (value: unknown): Version | undefined => {
+    const version = parseChangelogLine(value);
+    return version && isWhole(version) ? version : undefined;
+  };
+  const line = await newest(changelog, (value) => whole(value) !== undefined);
+  if (!line || Number(line.value["place"]) <= (last?.place ?? 0)) return false;
+  if (!last) return true;
+  for await (const { value } of readLog(changelog, { withRotated: true }))
+    if (value["place"] === last.place) return value["sum"] === last.sum; // another history under this name is not ours to take over
+  return false;
+}
+
+async function newest(changelog: string, where: (value: LogLine["value"]) => boolean): Promise<LogLine | undefined> {
+  try {
+    return (await tailLog(changelog, 1, { withRotated: true, where }))[0];
+  } catch (error) {
+    if (error instanceof AftersaveError && error.code === "E_LOG_PLACE") return undefined; // the export tells of a log that is none
+    throw error;
+  }
+}
+
+const sayRebuilt = ({ versions, heads, lost, broken }: RebuildReport): string =>
+  `the state was rebuilt from the changelog: ${versions} versions, ${heads} files` +
+  (lost.length > 0 ? `; the last accepted content of ${lost.join(", ")} was not found` : "") +
+  (broken ? `; the changelog is broken: ${broken}` : "");
