@@ -2,7 +2,7 @@
  * The public API and nothing else.
  * @module
  */
-export { driveUpload, openMemory, SaveManager } from "./open.ts";
+export { driveUpload, exitOf, openMemory, SaveManager } from "./open.ts";
 export type {
   Body,
   Config,
@@ -11,6 +11,9 @@ export type {
   DriveUploadOptions,
   FileResult,
   Finding,
+  LogKind,
+  LogQuery,
+  LogValue,
   Memory,
   MemoryEvents,
   OpenOptions,

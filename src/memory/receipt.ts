@@ -3,6 +3,7 @@
  * @module
  */
 import type { Key } from "../core/key.ts";
+import type { ErrorCode } from "../core/errors.ts";
 import type { UploadStatus } from "../core/outcome.ts";
 import type { Op } from "../core/version.ts";
 
@@ -13,6 +14,8 @@ export interface ReceiptUpload {
   readonly attempts: number;
   readonly drive_path: string | null;
   readonly notes: string;
+  /** Why it failed. */
+  readonly code?: ErrorCode;
 }
 
 export interface Receipt {

@@ -418,7 +418,7 @@ export class SaveManager {
       sha256: v.sha256,
       size: v.size,
       prev_sha256: v.prev_sha256,
-      archived_as: v.archived_as,
+      archived_as: unchanged ? null : v.archived_as,
       timestamp: v.timestamp,
       unchanged,
       undo: unchanged ? null : v.version,

@@ -1,0 +1,91 @@
+/**
+ * `aftersave status`: whether the memory is safe, plainly.
+ * @module
+ */
+import type { Command } from "commander";
+import type { Memory, Status, TargetStatus } from "../../index.ts";
+import { exits, type Cli } from "../cli.ts";
+import { bytes, lasting, plural } from "../words.ts";
+
+export function define(command: Command, cli: Cli): void {
+  exits(
+    command
+      .description("Says whether the memory is safe: what is pending, failed or in conflict, and where each target stands.")
+      .option("--check", "answer with the exit code whether all is safe"),
+    {
+      0: "done (with --check: all is safe)",
+      1: "with --check: something failed, or has been pending for more than 15 minutes",
+      2: "wrong usage or configuration",
+      4: "with --check: not signed in at a target",
+      5: "with --check: held, or in conflict: a person must decide",
+    },
+  ).action(async ({ check }: { check?: boolean }) => {
+    const memory = await cli.memory();
+    const status = await memory.status();
+    const exit = memory.check(status);
+    cli.out.answer(status, () => say(status, exit, memory, cli));
+    if (check === true) cli.exit = exit;
+  });
+}
+
+const ago = (iso: string) => `${lasting(Date.now() - Date.parse(iso))} ago`;
+
+/** The one sentence that matters. */
+function verdict(
+  { files, pending, failed, conflicts, held, unprotected_bytes, targets }: Status,
+  exit: number,
+): [boolean, string] {
+  const enabled = Object.values(targets).filter((target) => target.enabled);
+  if (files === 0 && pending === 0) return [true, "Nothing is kept here yet."];
+  if (enabled.length === 0) return [false, "Not safe: no target is enabled, all of it is on this machine only."];
+  if (enabled.some(({ state }) => state === "signed_out")) return [false, "Not safe: a target is signed out."];
+  if (conflicts + held > 0)
+    return [false, `A person must decide: ${conflicts > 0 ? plural(conflicts, "conflict") : `${held} held`}.`];
+  if (failed > 0) return [false, `Not safe: ${plural(failed, "upload")} failed.`];
+  if (exit !== 0) return [false, "Not safe: uploads have been pending for too long, or a log cannot be written."];
+  if (enabled.every(({ same_device }) => same_device === true))
+    return [false, "Mirrored on this disk only: that does not protect from the end of this disk."];
+  if (pending > 0) return [false, `Not yet safe: ${plural(pending, "upload")} on the way.`];
+  if (unprotected_bytes > 0) return [false, `Not safe: ${bytes(unprotected_bytes)} are on no other device.`];
+  return [true, "Safe: every file is on every target that it goes to, verified."];
+}
+
+function standing({ enabled, state, same_device, last_success_at, pending, failed, code }: TargetStatus): string {
+  if (!enabled) return "disabled";
+  const words: Record<Exclude<TargetStatus["state"], "disabled">, string> = {
+    ok: "ok",
+    new: "nothing was sent to it yet",
+    failing: `failing (${code})`,
+    unreachable: `cannot be reached (${code})`,
+    signed_out: `signed out (${code})`,
+  };
+  return [
+    state === "disabled" ? "" : words[state],
+    ...(same_device === true ? ["mirrored on this disk only"] : []),
+    ...(last_success_at === null ? [] : [`last upload ${ago(last_success_at)}`]),
+    ...(pending > 0 ? [`${pending} pending`] : []),
+    ...(failed > 0 ? [`${failed} failed`] : []),
+  ].join(", ");
+}
+
+function say(status: Status, exit: number, { root, config }: Memory, { out }: Cli): string {
+  const { files, pending, failed, oldest_pending_at, unprotected_bytes, targets } = status;
+  const [safe, sentence] = verdict(status, exit);
+  const names = Object.keys(targets);
+  const wide = Math.max(...names.map((name) => name.length));
+  const kinds = Math.max(...Object.values(targets).map(({ type }) => type.length));
+  return [
+    out.paint(safe ? "green" : exit === 0 ? "yellow" : "red", sentence),
+    `${root}: ${plural(files, "file")}` +
+      (unprotected_bytes > 0 ? `, ${bytes(unprotected_bytes)} on no other device` : "") +
+      (oldest_pending_at === null ? "" : `, the oldest unfinished upload is from ${ago(oldest_pending_at)}`),
+    ...names.map((name) => {
+      const target = targets[name] as TargetStatus;
+      return `  ${name.padEnd(wide)}  ${target.type.padEnd(kinds)}  ${standing(target)}`;
+    }),
+    ...(failed > 0 ? ["See `aftersave log uploads --status fail`; `aftersave flush` tries again."] : []),
+    ...(failed === 0 && pending > 0 ? ["`aftersave flush` uploads now, and waits."] : []),
+    ...config.warnings.map((warning) => `${out.paint("yellow", "note:")} ${warning}`),
+    ...config.notActedOn.map(({ path, why }) => `${out.paint("yellow", "note:")} paths.json: ${path} has no effect: ${why}`),
+  ].join("\n");
+}

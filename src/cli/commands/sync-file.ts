@@ -1,0 +1,53 @@
+/**
+ * `aftersave sync-file PATH…`: uploads now, and waits.
+ * @module
+ */
+import type { Command } from "commander";
+import { exitOf, type FileResult } from "../../index.ts";
+import { exits, pathOf, type Cli } from "../cli.ts";
+import { metaOf, withMeta, type MetaOptions } from "../meta.ts";
+import { outcomeWord } from "../words.ts";
+
+const AT_ONCE = 4;
+
+export function define(command: Command, cli: Cli): void {
+  exits(
+    withMeta(
+      command
+        .description("Uploads files to each of their targets now, waits, and logs the outcome.")
+        .argument("<PATH...>", "memory files: paths, or keys (Meta/Notes.txt)"),
+    ),
+    {
+      0: "every file is on every target",
+      1: "none of it worked",
+      2: "wrong usage, key or configuration; nothing was changed",
+      3: "some of it worked, some did not",
+      4: "not signed in at the target",
+      5: "in conflict, held or blocked: a person must decide",
+    },
+  ).action(async (texts: string[], flags: MetaOptions) => {
+    const memory = await cli.memory();
+    const paths = texts.map((text) => pathOf(memory, text));
+    const signal = cli.interrupted();
+    const results: FileResult[] = [];
+    const next = paths.entries();
+    const work = async () => {
+      for (const [at, path] of next) results[at] = await memory.upload(path, metaOf(flags), { asked: true, signal });
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, work));
+    cli.out.answer(results.length === 1 ? results[0] : results, () => results.map((result) => say(result, cli)).join("\n"));
+    cli.exit = exitOf(results);
+  });
+}
+
+const colour = { uploaded: "green", unchanged: "dim", conflict: "yellow", failed: "red" } as const;
+
+function say({ file, targets }: FileResult, { out }: Cli): string {
+  const lines = targets.map((result) => {
+    const word = outcomeWord(result);
+    const where = result.drive_path === null ? "" : ` ${result.drive_path}`;
+    const why = word === "conflict" || word === "failed" ? `: ${result.notes}` : "";
+    return `${out.paint(colour[word], word)} ${file} → ${result.target}${why === "" ? where : why}`;
+  });
+  return lines.join("\n");
+}

@@ -1,0 +1,27 @@
+/**
+ * Exit codes of what was uploaded (CONTRACT section 5).
+ * @module
+ */
+import { ERRORS, EXIT, type ErrorCode } from "../index.ts";
+
+/** How one upload ended. */
+export interface Ended {
+  readonly status: string;
+  readonly code?: ErrorCode | undefined;
+}
+
+const byStatus: Readonly<Record<string, number>> = {
+  token_missing: EXIT.signedOut,
+  conflict: EXIT.undecided,
+  held: EXIT.undecided,
+  blocked: EXIT.undecided,
+};
+
+const badness = ({ status, code }: Ended): number =>
+  code !== undefined ? ERRORS[code].exit : status === "success" || status === "skipped" ? 0 : (byStatus[status] ?? EXIT.failed);
+
+/** 0 when all went well, 3 when some did, else the exit code of the worst. */
+export function exitOfUploads(uploads: readonly Ended[]): number {
+  const bad = uploads.map(badness).filter((exit) => exit > 0);
+  return bad.length > 0 && bad.length < uploads.length ? EXIT.partly : Math.max(0, ...bad);
+}

@@ -1,0 +1,86 @@
+/**
+ * What a command says: answers to stdout, everything else to stderr; colours and wrapping only on a terminal.
+ * @module
+ */
+import { styleText } from "node:util";
+
+export type Style = "bold" | "dim" | "red" | "green" | "yellow" | "cyan";
+
+export interface Output {
+  readonly json: boolean;
+  readonly quiet: boolean;
+  /** Whether people watch stderr, so that progress makes sense. */
+  readonly lively: boolean;
+  /** The command's one answer: the value as a JSON document, or the text for people. */
+  answer(value: unknown, text: () => string): void;
+  /** One line of JSON, for what answers line by line. Resolves when there is room for more. */
+  line(value: unknown): Promise<void>;
+  /** Text for people on stdout; nothing with `--json` or `--quiet`. */
+  say(text: string): void;
+  /** A remark on stderr; nothing with `--quiet`. */
+  note(text: string): void;
+  /** Something that should not be overlooked, on stderr. */
+  warn(text: string): void;
+  paint(style: Style, text: string): string;
+  /** Aborts when nobody reads stdout any more. */
+  readonly closed: AbortSignal;
+}
+
+/** Breaks lines at spaces so that they fit; what follows a line's own indent is indented alike. */
+export function wrap(text: string, width: number): string {
+  return text
+    .split("\n")
+    .map((line) => {
+      const indent = /^\s*/.exec(line)?.[0] ?? "";
+      const rows = [""];
+      for (const word of line.slice(indent.length).split(" ")) {
+        const row = rows.at(-1) ?? "";
+        const longer = row === "" ? word : `${row} ${word}`;
+        if (row === "" || indent.length + longer.length <= width) rows[rows.length - 1] = longer;
+        else rows.push(word);
+      }
+      return rows.map((row) => (row === "" ? "" : indent + row)).join("\n");
+    })
+    .join("\n");
+}
+
+const fitted = (text: string, stream: NodeJS.WriteStream) => (stream.isTTY ? wrap(text, Math.max(40, stream.columns)) : text);
+
+/** `stdout` and `stderr` are the process's own. A reader that went away is not an error. */
+export function createOutput(json: boolean, quiet: boolean): Output {
+  const { stdout, stderr } = process;
+  const gone = new AbortController();
+  for (const stream of [stdout, stderr])
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EPIPE") throw error;
+      if (stream === stdout) gone.abort();
+    });
+  const write = (text: string) => stdout.write(`${text}\n`);
+  return {
+    json,
+    quiet,
+    lively: stderr.isTTY && !quiet,
+    closed: gone.signal,
+    answer(value, text) {
+      if (json) write(JSON.stringify(value, null, stdout.isTTY ? 2 : 0));
+      else if (!quiet) write(fitted(text(), stdout));
+    },
+    async line(value) {
+      if (gone.signal.aborted || write(JSON.stringify(value))) return;
+      await new Promise<void>((resolve) => {
+        stdout.once("drain", resolve);
+        gone.signal.addEventListener("abort", () => resolve(), { once: true });
+      });
+    },
+    say(text) {
+      if (!json && !quiet) write(fitted(text, stdout));
+    },
+    note(text) {
+      if (!quiet) stderr.write(`${fitted(text, stderr)}\n`);
+    },
+    warn(text) {
+      stderr.write(`${fitted(`${styleText("yellow", "warning:", { stream: stderr })} ${text}`, stderr)}\n`);
+    },
+    paint: (style, text) => styleText(style, text, { stream: stdout }),
+  };
+}

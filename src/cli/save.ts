@@ -1,0 +1,53 @@
+/**
+ * What the three saves share: their options, and the telling of a receipt.
+ * @module
+ */
+import type { Command } from "commander";
+import { AftersaveError, type Memory, type Receipt, type SaveOptions } from "../index.ts";
+import { uploadInBackground } from "./background.ts";
+import { exits, type Cli } from "./cli.ts";
+import { exitOfUploads } from "./exits.ts";
+import { withMeta, type MetaOptions } from "./meta.ts";
+import { sayReceipt } from "./words.ts";
+
+export interface SaveFlags extends MetaOptions {
+  readonly ifSha256?: string;
+  readonly wait?: boolean;
+  readonly file?: string;
+}
+
+export const asSave = (command: Command): Command =>
+  exits(
+    withMeta(command)
+      .option("--if-sha256 <hex>", 'save only if the file holds this now ("absent": only if there is none)')
+      .option("--wait", "wait until every target has it, or cannot have it"),
+    {
+      0: "accepted (with --wait: and on every target)",
+      1: "failed, for instance because --if-sha256 did not hold; with --wait: no target has it",
+      2: "wrong usage, key or configuration; nothing was changed",
+      3: "with --wait: some targets have it, some do not",
+      4: "with --wait: not signed in at a target",
+      5: "with --wait: held, or in conflict",
+    },
+  );
+
+export function saveOptions({ ifSha256 }: SaveFlags): SaveOptions {
+  if (ifSha256 === undefined) return {};
+  if (ifSha256 === "absent") return { if_sha256: null };
+  if (/^[0-9a-f]{64}$/i.test(ifSha256)) return { if_sha256: ifSha256.toLowerCase() };
+  throw new AftersaveError("E_USAGE", `--if-sha256 is neither a sha256 nor "absent": ${ifSha256}`, {
+    hint: "A sha256 is 64 hex digits; a receipt and `aftersave log changes` show it.",
+  });
+}
+
+/** Tells the receipt of an accepted save, and sees to its uploads: now (`--wait`), else in the background. */
+export async function accepted(cli: Cli, memory: Memory, receipt: Receipt, { wait }: SaveFlags): Promise<void> {
+  if (wait !== true) {
+    if (!receipt.unchanged) await uploadInBackground(cli, memory);
+    cli.out.answer(receipt, () => sayReceipt(receipt, cli.out.paint));
+    return;
+  }
+  const settled = await memory.settle(receipt, { asked: true, signal: cli.interrupted() });
+  cli.out.answer(settled, () => sayReceipt(settled, cli.out.paint));
+  cli.exit = exitOfUploads(settled.uploads);
+}

@@ -1,0 +1,68 @@
+/**
+ * Facts as people read them.
+ * @module
+ */
+import type { Receipt, ReceiptUpload, UploadResult } from "../index.ts";
+import type { Output } from "./output.ts";
+
+type Paint = Output["paint"];
+
+export const plural = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`;
+
+export function bytes(n: number): string {
+  if (n < 1000) return plural(n, "byte");
+  const units = ["kB", "MB", "GB", "TB"];
+  const power = Math.min(units.length, Math.floor(Math.log10(n) / 3));
+  const value = n / 1000 ** power;
+  return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${units[power - 1]}`;
+}
+
+/** Local time, to the second, in an order that sorts. */
+export const localTime = (iso: string): string => new Date(iso).toLocaleString("sv-SE");
+
+/** How long something has lasted, in its largest unit. */
+export function lasting(ms: number): string {
+  const seconds = Math.max(0, Math.round(ms / 1000));
+  if (seconds < 60) return plural(seconds, "second");
+  if (seconds < 3600) return plural(Math.floor(seconds / 60), "minute");
+  if (seconds < 172_800) return plural(Math.floor(seconds / 3600), "hour");
+  return plural(Math.floor(seconds / 86_400), "day");
+}
+
+const done: Record<Receipt["op"], string> = {
+  append: "appended to",
+  replace: "replaced",
+  archive: "archived",
+  restore: "restored",
+  external: "found changed:",
+};
+
+const upload = ({ target, status, drive_path, notes }: ReceiptUpload, paint: Paint): string => {
+  if (status === "success") return `  ${target}: ${paint("green", "uploaded")} to ${drive_path}`;
+  if (status === "skipped") return `  ${target}: already there, at ${drive_path}`;
+  if (status === "conflict") return `  ${target}: ${paint("yellow", "conflict")}: ${notes}`;
+  return `  ${target}: ${paint("red", status.replace("_", " "))}: ${notes}`;
+};
+
+/** A receipt in two or three lines. */
+export function sayReceipt(receipt: Receipt, paint: Paint): string {
+  const { op, file, size, unchanged, archived_as, version, uploads, warnings } = receipt;
+  const holds = size === null ? "" : ` (${bytes(size)})`;
+  const waiting = uploads.filter(({ status }) => status === "pending").map(({ target }) => target);
+  return [
+    unchanged
+      ? `unchanged: ${file}${holds} holds these bytes already`
+      : `${done[op]} ${paint("bold", file)}${holds}, version ${version}`,
+    ...(archived_as === null || unchanged ? [] : [`  ${op === "archive" ? "now at" : "before it:"} ${archived_as}`]),
+    ...(waiting.length > 0 ? [`  ${waiting.join(", ")}: upload pending`] : []),
+    ...uploads.filter(({ status }) => status !== "pending").map((each) => upload(each, paint)),
+    ...warnings.map((warning) => `  ${paint("yellow", "note:")} ${warning}`),
+  ].join("\n");
+}
+
+/** What became of an upload, in a word or two. */
+export const outcomeWord = ({
+  status,
+  code,
+}: Pick<UploadResult, "status" | "code">): "uploaded" | "unchanged" | "conflict" | "failed" =>
+  code === "E_CONFLICT" ? "conflict" : status === "success" ? "uploaded" : status === "skipped" ? "unchanged" : "failed";
