@@ -39,6 +39,9 @@ export async function makeKnownRoot(root: string, count: number): Promise<string
       if (n < 100) mkdirSync(dirname(path), { recursive: true });
       writeFileSync(path, body);
       const version = `01J${String(n).padStart(23, "0")}`;
+      const head = join(directory, "heads", version.slice(-1), version);
+      mkdirSync(dirname(head), { recursive: true });
+      writeFileSync(head, body);
       const shared = { version, op: "append", file: key, sha256, size, prev_sha256: null, archived_as: null, timestamp } as const;
       const v = chain({ ...shared, ...actorOf() }, n + 1, prev, "00".repeat(16));
       prev = v.sum;

@@ -94,7 +94,7 @@ export interface Memory {
   /** Small facts that outlive the process. */
   getMeta(name: string): Promise<string | undefined>;
   setMeta(name: string, value: string): Promise<void>;
-  /** Writes what the logs still owe and lets go of everything. */
+  /** Lets running saves end, writes what the logs still owe and lets go of everything. Closing twice is fine; later calls answer `E_CLOSED`. */
   close(): Promise<void>;
 }
 
@@ -313,6 +313,14 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
     }
   };
 
+  let closing: Promise<void> | undefined;
+  const close = async () => {
+    await saves.idle();
+    await logs.drain().catch((error: unknown) => notices.push(asAftersaveError(error, "writing the logs").message));
+    for (const opening of opened.values()) await (await opening.catch(() => undefined))?.target.close();
+    await state.close();
+  };
+
   return {
     root: config.root,
     config,
@@ -391,12 +399,7 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
     },
     getMeta: (name) => state.getMeta(name),
     setMeta: (name, value) => state.setMeta(name, value),
-    async close() {
-      await saves.idle();
-      await logs.drain().catch((error: unknown) => notices.push(asAftersaveError(error, "writing the logs").message));
-      for (const opening of opened.values()) await (await opening.catch(() => undefined))?.target.close();
-      await state.close();
-    },
+    close: () => (closing ??= close()),
   };
 }
 

@@ -143,7 +143,7 @@ export class SaveManager {
    */
   async saved(key: string, meta: SavedMeta = {}, options: Pick<SaveOptions, "signal"> = {}): Promise<Receipt> {
     const place = this.#parts.places.savable(this.#parts.places.keyOf(key));
-    return this.#claimed(place.key, options.signal, async () => {
+    const looking = this.#claimed(place.key, options.signal, async () => {
       for (let tries = 1; ; tries++) {
         const head = await this.#parts.saves.head(place.key);
         const look = await lookAt(place.path, head);
@@ -156,10 +156,15 @@ export class SaveManager {
         }
       }
     });
+    return this.#tracked(looking);
   }
 
   /** `prepare` reads the body, once and before the key is claimed: it may be slow, and `work` may have to run again. */
-  async #save(op: Op, text: string, options: SaveOptions, meta: Meta, prepare: () => Promise<Prepared>): Promise<Receipt> {
+  #save(op: Op, text: string, options: SaveOptions, meta: Meta, prepare: () => Promise<Prepared>): Promise<Receipt> {
+    return this.#tracked(this.#saving(op, text, options, meta, prepare));
+  }
+
+  async #saving(op: Op, text: string, options: SaveOptions, meta: Meta, prepare: () => Promise<Prepared>): Promise<Receipt> {
     const place = this.#parts.places.savable(this.#parts.places.keyOf(text));
     const actor = actorOf(meta);
     const { work, end } = await prepare().catch((error: unknown) => {
@@ -186,14 +191,13 @@ export class SaveManager {
     while (this.#running.size > 0) await Promise.allSettled(this.#running);
   }
 
-  async #claimed<T>(key: Key, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
-    const running = this.#exclusive(key, signal, work);
+  #tracked<T>(running: Promise<T>): Promise<T> {
     this.#running.add(running);
     return running.finally(() => this.#running.delete(running));
   }
 
   /** One writer per key over all processes; what a dead one left is settled first. */
-  async #exclusive<T>(key: Key, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+  async #claimed<T>(key: Key, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
     const { claims, saves, journal } = this.#parts;
     const release = await claims.take("save", foldKey(key), { signal });
     try {

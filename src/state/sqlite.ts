@@ -139,6 +139,8 @@ export function stateError(error: unknown): unknown {
   if (error instanceof AftersaveError) return error;
   if (isCorrupt(error)) return stateCorrupt("", error);
   if (error instanceof SyntaxError) return stateCorrupt(": a row cannot be read", error); // rows hold JSON that we wrote
+  if (/database (connection )?is not open/.test(text(error)))
+    return new AftersaveError("E_CLOSED", "the memory was already closed", { cause: error, hint: "Open it again." });
   if (isBusy(error))
     return new AftersaveError("E_BUSY", "the state file was held by another process for more than ten seconds", {
       cause: error,

@@ -129,6 +129,19 @@ describe("saves", () => {
     expect(warnings.join("\n")).toMatch(/listener one[\s\S]*listener two/);
   });
 
+  test("closing lets running saves end, may be repeated, and later calls answer E_CLOSED", async () => {
+    const root = makeRoot();
+    const memory = await open(root);
+    const running = memory.append("a.txt", "1");
+    await memory.close();
+    await memory.close();
+    expect((await running).size).toBe(1);
+    expect(lines(root, "memory_changelog")).toHaveLength(1);
+    await expect(memory.append("a.txt", "2")).rejects.toMatchObject({ code: "E_CLOSED" });
+    await expect(memory.status()).rejects.toMatchObject({ code: "E_CLOSED" });
+    expect(read(root, "Data/a.txt")).toBe("1");
+  });
+
   test("the class of the save manager is exported", () => {
     expect(SaveManager.prototype.append).toBeTypeOf("function");
   });
