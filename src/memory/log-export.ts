@@ -46,6 +46,8 @@ export interface LogExport {
   wake(): void;
   /** All lines that wait now are in the files when it resolves; with `sync` also on the disk. Throws the first fault after trying every log. */
   drain(options?: { sync?: boolean }): Promise<void>;
+  /** The changelog anew from the state, as one file; what was there, rotated files too, is moved beside. */
+  rewrite(): Promise<void>;
   /** What happened to the logs since the memory was opened: set aside, repaired, refused. */
   readonly notices: readonly LogNotice[];
   /** The last fault of a log; null when the last export went well. */
@@ -90,15 +92,27 @@ export function createLogExport({ outbox, saves, claims, clock, paths, rotate, k
   /** Another name in paths.json: the changelog is exported anew, the other logs go on there. */
   const written = async (log: LogName, mark: Mark, now: Standing): Promise<number> => {
     if (log !== "changes") return mark.seq;
-    await rebuildChangelog(now);
-    return outbox.last(log);
+    return rebuildChangelog(now);
   };
 
-  /** Writes every version that is not in a rotated file to the changelog, in place of what is there. */
-  const rebuildChangelog = async (now: Standing): Promise<void> => {
+  /** The newest line that waits and the place of its version; without one, everything that was accepted is exported. */
+  const newest = async (): Promise<{ seq: number; place: number }> => {
+    const last = await saves.last(); // before the outbox: what is accepted in between waits there
+    const seq = await outbox.last("changes");
+    const [waiting] = seq === 0 ? [] : await outbox.after("changes", seq - 1, 1);
+    const place = waiting ? (JSON.parse(waiting.line) as { place: number }).place : (last?.place ?? 0);
+    return { seq, place };
+  };
+
+  /**
+   * Writes every version that is not in a rotated file to the changelog, in place of what is there. Answers the line
+   * up to which it has them; what is accepted meanwhile waits behind it.
+   */
+  const rebuildChangelog = async (now: Standing): Promise<number> => {
     const path = paths.changes;
-    const newest = (await rotatedFiles(path)).at(-1);
-    const [last] = newest === undefined ? [] : await tailLog(newest, 1);
+    const until = await newest();
+    const rotated = (await rotatedFiles(path)).at(-1);
+    const [last] = rotated === undefined ? [] : await tailLog(rotated, 1);
     const from = typeof last?.value["place"] === "number" ? last.value["place"] : 0;
     const temporary = `${path}.rebuild`;
     await rm(temporary, { force: true });
@@ -110,6 +124,7 @@ export function createLogExport({ outbox, saves, claims, clock, paths, rotate, k
         lines = [];
       };
       for await (const version of saves.versions(from)) {
+        if (version.place > until.place) break;
         lines.push(changelogLine(version));
         if (lines.length >= BATCH) await flush();
       }
@@ -124,6 +139,15 @@ export function createLogExport({ outbox, saves, claims, clock, paths, rotate, k
     }
     await rename(temporary, path);
     await fsyncFolder(dirname(path));
+    return until.seq;
+  };
+
+  /** The same, with the mark that belongs to it. */
+  const renewChangelog = async (was: Standing): Promise<Mark> => {
+    const seq = await rebuildChangelog(was);
+    const mark = { path: paths.changes, ...(await stands(paths.changes)), seq };
+    await outbox.setSafe("changes", mark);
+    return { ...mark, safe_size: mark.size, safe_seq: seq };
   };
 
   /** The file is not as we left it: a crash, a power cut, or another program. */
@@ -139,11 +163,7 @@ export function createLogExport({ outbox, saves, claims, clock, paths, rotate, k
     if (log === "changes" && found.foreign > 0) throw foreign(path, found.foreign);
     if (log === "changes" && found.short > 0 && found.rotated === null) {
       notice(log, `${path} was cut or removed; it was written anew from the state`);
-      await rebuildChangelog({ size: found.size, ino: found.ino });
-      const now = await stands(path);
-      const seq = await outbox.last(log);
-      await outbox.setSafe(log, { path, ...now, seq });
-      return { path, ...now, seq, safe_size: now.size, safe_seq: seq };
+      return renewChangelog({ size: found.size, ino: found.ino });
     }
     const absent = expected.filter((_, index) => found.present[index] !== true);
     // lines that no one wrote yet stay for the export; lines that were written and are gone are written again, in order
@@ -224,11 +244,9 @@ export function createLogExport({ outbox, saves, claims, clock, paths, rotate, k
   const exportLog = async (log: LogName, syncAll: boolean): Promise<void> => {
     const known = await outbox.mark(log);
     const current = known?.path === paths[log] ? known : undefined;
-    if (
-      (await outbox.after(log, current?.seq ?? 0, 1)).length === 0 &&
-      !(syncAll && current && current.size !== current.safe_size)
-    )
-      return;
+    const waits = (await outbox.after(log, current?.seq ?? 0, 1)).length > 0;
+    const unsafe = current !== undefined && current.size !== current.safe_size;
+    if (!waits && !(unsafe && (syncAll || !trusted.has(log)))) return; // what was not synced may be gone since
     let mark = current ? await distrust(log, current) : await begin(log, known);
     for (;;) {
       const lines = await outbox.after(log, mark.seq, BATCH);
@@ -283,6 +301,16 @@ export function createLogExport({ outbox, saves, claims, clock, paths, rotate, k
       again = true;
       running ??= new Promise<void>((resolve) => setImmediate(resolve)).then(loop);
       running.catch(() => undefined); // kept in `lastFault`; `drain` and `doctor` tell it
+    },
+    async rewrite() {
+      const release = await claims.take("logs", "logs");
+      try {
+        for (const path of await rotatedFiles(paths.changes)) await moveAside(path, counted(`${path}.before-aftersave`));
+        await adopt(paths.changes);
+        await renewChangelog(await stands(paths.changes));
+      } finally {
+        release();
+      }
     },
     async drain({ sync: syncAll = false } = {}) {
       await running?.catch(() => undefined);
