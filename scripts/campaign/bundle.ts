@@ -1,0 +1,39 @@
+/**
+ * The child processes of the proofs in one bundle, because hundreds of them are started.
+ * @module
+ */
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { build } from "tsdown";
+
+export interface Bundle {
+  /** Path of the child's program. */
+  readonly writer: string;
+  remove(): void;
+}
+
+/** Built inside the project, so that the native SQLite is found from there. */
+export async function bundleChildren(): Promise<Bundle> {
+  const project = join(import.meta.dirname, "../..");
+  const cache = join(project, "node_modules/.cache");
+  mkdirSync(cache, { recursive: true });
+  const folder = mkdtempSync(join(cache, "aftersave-proof-"));
+  await build({
+    config: false,
+    cwd: project,
+    entry: { writer: "scripts/campaign/writer.child.ts" },
+    outDir: folder,
+    clean: false,
+    format: "esm",
+    platform: "node",
+    target: "node20.19",
+    fixedExtension: false,
+    dts: false,
+    report: false,
+    shims: true,
+    logLevel: "error",
+    deps: { neverBundle: [/^better-sqlite3$/], onlyBundle: false },
+    inputOptions: { resolve: { mainFields: ["module", "main"] }, experimental: { attachDebugInfo: "none" } },
+  });
+  return { writer: join(folder, "writer.js"), remove: () => rmSync(folder, { recursive: true }) };
+}

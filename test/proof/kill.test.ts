@@ -1,0 +1,29 @@
+/** Promise 1: an accepted save survives `kill -9` at any instant. `npm run campaign` does the same several hundred times. */
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { bundleChildren, type Bundle } from "../../scripts/campaign/bundle.ts";
+import { createVictim, journal } from "../../scripts/campaign/kill.ts";
+import { makeRoot, removeRoot } from "../../scripts/campaign/root.ts";
+import { anySeed } from "../../src/testing/random.ts";
+
+const seed = anySeed();
+let bundle: Bundle;
+beforeAll(async () => {
+  bundle = await bundleChildren();
+});
+afterAll(() => bundle.remove());
+
+it.each(journal.map(({ act, steps }) => [act, steps] as const))("%s, killed at each step", async (act, steps) => {
+  const root = makeRoot();
+  const victim = createVictim(bundle.writer, root);
+  for (const [n, step] of steps.entries())
+    expect(await victim.atStep(act, step, seed + n), `${step}, seed ${seed + n}`).toEqual([]);
+  removeRoot(root);
+});
+
+it("killed at random moments, again and again, also during uploads, log export and the worker's run", async () => {
+  const root = makeRoot();
+  const victim = createVictim(bundle.writer, root);
+  for (let n = 0; n < 16; n++) expect(await victim.atRandom(seed + n, 150), `seed ${seed + n}`).toEqual([]);
+  expect(victim.accepted()).toBeGreaterThan(16);
+  removeRoot(root);
+});
