@@ -5,6 +5,7 @@
  * @module
  */
 import { chmod, chown, constants, copyFile, link, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { errnoOf } from "../core/errors.ts";
 import type { Source } from "../core/target.ts";
@@ -28,6 +29,8 @@ export interface Heads {
   grow(base: string, size: number, bytes: Bytes): Promise<void>;
   /** Takes back what an unfinished append left behind `size`. */
   shrink(base: string, size: number): Promise<void>;
+  /** Whether the head is there and long enough. Does not read it. */
+  has(content: Content): boolean;
   /** Whether the head holds these bytes. Reads it. */
   holds(content: Content): Promise<boolean>;
   /** Makes the head's content a file at `to` that did not exist (`EEXIST` otherwise): a link where possible, else a copy. */
@@ -85,6 +88,7 @@ export function createHeads(directory: string): Heads {
       }
     },
     shrink,
+    has: ({ base, size }) => (statSync(path(base), { throwIfNoEntry: false })?.size ?? -1) >= size,
     async holds({ base, size, sha256 }) {
       return (await digestOfFile(path(base), size))?.sha256 === sha256;
     },

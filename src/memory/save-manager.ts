@@ -145,9 +145,8 @@ export class SaveManager {
     const place = this.#parts.places.savable(this.#parts.places.keyOf(key));
     const looking = this.#claimed(place.key, options.signal, async () => {
       for (let tries = 1; ; tries++) {
-        const head = await this.#parts.saves.head(place.key);
-        const look = await lookAt(place.path, head);
-        if (look.kind === "absent" && !head) throw notFound(place.key);
+        const { head, look, known } = await this.#look(place);
+        if (look.kind === "absent" && !known) throw notFound(place.key);
         if (look.kind === "same") return this.#unchanged(place, head as Head, look.stamp);
         try {
           return await this.#adopt(place, head, look, actorOf(meta, meta.op ? null : "unattributed"), meta.op);
@@ -236,13 +235,29 @@ export class SaveManager {
     return { settled, failed };
   }
 
+  /**
+   * Compares the live file with the head. A kept copy that someone removed is made again from the live file while
+   * that still has the bytes; else the key is `known` without a head, and what it held is lost, which the receipt says.
+   */
+  async #look(place: Place): Promise<{ head: Head | undefined; look: Look; known: boolean }> {
+    const { saves, heads } = this.#parts;
+    const head = await saves.head(place.key);
+    const look = await lookAt(place.path, head);
+    if (!head || heads.has(head)) return { head, look, known: head !== undefined };
+    const there = look.kind === "same" || (look.kind === "changed" && look.prefix !== undefined);
+    if (there && (await digestOfFile(place.path, head.size))?.sha256 === head.sha256) {
+      await heads.create(head.base, () => readPieces(place.path, 0, head.size), 0o666);
+      return { head, look, known: true };
+    }
+    return { head: undefined, look: await lookAt(place.path, undefined), known: true };
+  }
+
   /** The head after whatever others did to the live file has been versioned. */
   async #settle(place: Place): Promise<Held> {
     const { saves } = this.#parts;
     for (;;) {
-      const head = await saves.head(place.key);
-      const look = await lookAt(place.path, head);
-      if (look.kind === "absent" && !head)
+      const { head, look, known } = await this.#look(place);
+      if (look.kind === "absent" && !known)
         return { place: { ...place, seen: "", stamp: null }, head: undefined, state: undefined };
       if (look.kind === "same") {
         const { stamp, version } = head as Head;
@@ -339,10 +354,11 @@ export class SaveManager {
     const did = look.kind === "absent" ? "archive" : look.prefix || !head ? "append" : "replace";
     const bornOut = claimed === did || (claimed === "replace" && look.kind === "changed");
     const op: Op = claimed && bornOut ? claimed : "external";
-    const warnings =
-      claimed && !bornOut
-        ? [`the file was said to be changed by ${claimed}, but its bytes say ${did}; recorded as external`]
-        : [];
+    const warnings: string[] = [];
+    if (claimed && !bornOut)
+      warnings.push(`the file was said to be changed by ${claimed}, but its bytes say ${did}; recorded as external`);
+    if (!head && (await this.#parts.saves.head(key)))
+      warnings.push("the kept copy of what the file held before was removed by someone; that content is lost");
     if (look.kind === "absent")
       return this.#run(place, await this.#intent(op, key, head, null, actor, false), new Uint8Array(), warnings);
 

@@ -99,6 +99,23 @@ describe("saves", () => {
     expect(await memory.saved("a.txt", { op: "archive" })).toMatchObject({ op: "archive", sha256: null, size: null });
   });
 
+  test("a kept copy that someone removed is made again from the live file, or its loss is told", async () => {
+    const root = makeRoot();
+    const memory = await open(root);
+    await memory.append("a.txt", "1");
+    rmSync(join(root, ".aftersave/heads"), { recursive: true });
+    await memory.append("a.txt", "2");
+    const replaced = await memory.replace("a.txt", "3");
+    expect(read(root, "Data", replaced.archived_as ?? "")).toBe("12");
+    rmSync(join(root, ".aftersave/heads"), { recursive: true });
+    write(root, "Data/a.txt", "theirs");
+    const external = await memory.saved("a.txt");
+    expect(external).toMatchObject({ op: "external", archived_as: null });
+    expect(external.warnings.join()).toMatch(/lost/);
+    await memory.append("a.txt", "!");
+    expect(read(root, "Data/a.txt")).toBe("theirs!");
+  });
+
   test("bytes in, bytes out: no encoding or line end is touched", async () => {
     const root = makeRoot();
     const memory = await open(root);
