@@ -37,7 +37,9 @@ const refuse = (message: string, hint: string, cause?: unknown) => new Aftersave
 function eventOf(value: unknown): { event: Event; unknown: string[] } {
   const parsed = Event.safeParse(value);
   if (!parsed.success) {
-    const problems = parsed.error.issues.map(({ path, message }) => `${path.join(".") || "the line"}: ${message}`);
+    const problems = parsed.error.issues.map(
+      ({ path, message }) => `${path.join(".") || "the line"}: ${message.replace(/^Invalid \w+: /, "")}`,
+    );
     throw refuse(`this is no save event: ${problems.join("; ")}`, "docs/cli-json.md shows what an event looks like.");
   }
   const event = parsed.data;

@@ -6,7 +6,7 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
-import { AftersaveError, type Memory } from "../index.ts";
+import { AftersaveError, asAftersaveError, type Memory } from "../index.ts";
 import { linesOf } from "./lines.ts";
 
 /** One event as text; not yet known to be JSON when it comes from a line. */
@@ -19,7 +19,9 @@ export interface Raw {
 
 /** The events of the file. A last line that is not finished is left for the next time. */
 export async function readEvents(path: string): Promise<Raw[]> {
-  const bytes = await readFile(path);
+  const bytes = await readFile(path).catch((error: unknown) => {
+    throw asAftersaveError(error, "reading llama_output_path");
+  });
   const whole = wholeOf(bytes);
   if (whole !== undefined)
     return (Array.isArray(whole) ? whole : [whole]).map((value, at) => ({ line: at + 1, text: JSON.stringify(value) }));

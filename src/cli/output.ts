@@ -9,8 +9,6 @@ export type Style = "bold" | "dim" | "red" | "green" | "yellow" | "cyan";
 export interface Output {
   readonly json: boolean;
   readonly quiet: boolean;
-  /** Whether people watch stderr, so that progress makes sense. */
-  readonly lively: boolean;
   /** The command's one answer: the value as a JSON document, or the text for people. */
   answer(value: unknown, text: () => string): void;
   /** One line of JSON, for what answers line by line. Resolves when there is room for more. */
@@ -19,8 +17,15 @@ export interface Output {
   say(text: string): void;
   /** A remark on stderr; nothing with `--quiet`. */
   note(text: string): void;
+  /**
+   * How far the work is, in one line of stderr that the next output replaces; only where people watch. Not by
+   * @clack/prompts: it puts the terminal into raw mode and answers Ctrl-C with exit code 0.
+   */
+  progress(done: number, of: number, what: string): void;
   /** Something that should not be overlooked, on stderr. */
   warn(text: string): void;
+  /** An error, on stderr. */
+  fail(text: string): void;
   paint(style: Style, text: string): string;
   /** Aborts when nobody reads stdout any more. */
   readonly closed: AbortSignal;
@@ -55,11 +60,22 @@ export function createOutput(json: boolean, quiet: boolean): Output {
       if (error.code !== "EPIPE") throw error;
       if (stream === stdout) gone.abort();
     });
-  const write = (text: string) => stdout.write(`${text}\n`);
+  let drawn = false;
+  const clear = () => {
+    if (drawn) stderr.write("\r\u001B[K");
+    drawn = false;
+  };
+  const write = (text: string) => {
+    clear();
+    return stdout.write(`${text}\n`);
+  };
+  const tell = (text: string) => {
+    clear();
+    stderr.write(`${fitted(text, stderr)}\n`);
+  };
   return {
     json,
     quiet,
-    lively: stderr.isTTY && !quiet,
     closed: gone.signal,
     answer(value, text) {
       if (json) write(JSON.stringify(value, null, stdout.isTTY ? 2 : 0));
@@ -76,11 +92,19 @@ export function createOutput(json: boolean, quiet: boolean): Output {
       if (!json && !quiet) write(fitted(text, stdout));
     },
     note(text) {
-      if (!quiet) stderr.write(`${fitted(text, stderr)}\n`);
+      if (!quiet) tell(text);
+    },
+    progress(done, of, what) {
+      if (quiet || !stderr.isTTY) return;
+      const full = Math.round((20 * done) / Math.max(done, of, 1));
+      const line = `${"█".repeat(full)}${"░".repeat(20 - full)} ${done}/${Math.max(done, of)} ${what}`;
+      stderr.write(`\r\u001B[K${line.slice(0, stderr.columns - 1)}`);
+      drawn = true;
     },
     warn(text) {
-      stderr.write(`${fitted(`${styleText("yellow", "warning:", { stream: stderr })} ${text}`, stderr)}\n`);
+      tell(`${styleText("yellow", "warning:", { stream: stderr })} ${text}`);
     },
+    fail: tell,
     paint: (style, text) => styleText(style, text, { stream: stdout }),
   };
 }

@@ -6,7 +6,6 @@ import { inspect, styleText } from "node:util";
 import { CommanderError } from "commander";
 import { AftersaveError, asAftersaveError } from "../index.ts";
 import type { Cli } from "./cli.ts";
-import { wrap } from "./output.ts";
 
 /** An error as JSON documents and reply lines carry it. */
 export interface ErrorDocument {
@@ -37,13 +36,12 @@ export function report(error: unknown, { out, debug }: Pick<Cli, "out" | "debug"
   const known = error instanceof CommanderError ? usageError(error) : asAftersaveError(error, "the command");
   if (out.json) out.answer({ error: errorDocument(known) }, () => "");
   else {
-    const { stderr } = process;
-    const text = [
-      `${styleText("red", "error:", { stream: stderr })} ${known.message}`,
+    const lines = [
+      `${styleText("red", "error:", { stream: process.stderr })} ${known.message}`,
       ...(known.hint === undefined ? [] : [`  ${known.hint}`]),
       `  ${known.data} (${known.code})`,
-    ].join("\n");
-    stderr.write(`${stderr.isTTY ? wrap(text, Math.max(40, stderr.columns)) : text}\n`);
+    ];
+    out.fail(lines.join("\n"));
   }
   if (debug) process.stderr.write(`${inspect(known)}\n`);
   return known.exit;

@@ -2,6 +2,7 @@
  * Runs one command line. Only the command that is asked for is loaded.
  * @module
  */
+import { readFileSync } from "node:fs";
 import { extname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command, CommanderError } from "commander";
@@ -54,6 +55,12 @@ function commandIn(args: readonly string[]): string | undefined {
     else if (!arg.startsWith("-")) return arg;
   }
   return undefined;
+}
+
+/** The package's version; package.json stands two folders above the program, in the sources and in what is installed. */
+function versionOf(url: string): string {
+  const manifest = JSON.parse(readFileSync(new URL("../../package.json", url), "utf8")) as { version: string };
+  return manifest.version;
 }
 
 /** Runs the command line `argv`; `url` is the program that was started. Answers the exit code and never throws. */
@@ -109,8 +116,8 @@ export async function run(argv: readonly string[], url: string): Promise<number>
       root = command.optsWithGlobals<{ root?: string }>().root;
     });
     if (name === undefined && (has("--version") || has("-V"))) {
-      const { default: manifest } = await import("../../package.json", { with: { type: "json" } });
-      out.answer({ version: manifest.version }, () => manifest.version);
+      const version = versionOf(url);
+      out.answer({ version }, () => version);
       return 0;
     }
     try {

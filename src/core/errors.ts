@@ -194,7 +194,7 @@ export function errnoOf(error: unknown): string {
 export function asAftersaveError(error: unknown, doing: string): AftersaveError {
   if (error instanceof AftersaveError) return error;
   const errno = errnoOf(error);
-  const code = codeOfErrno[errno] ?? (errno.startsWith("E") ? "E_IO" : "E_INTERNAL");
+  const code = codeOfErrno[errno] ?? (/^E[A-Z0-9]+$/.test(errno) ? "E_IO" : "E_INTERNAL");
   const why = error instanceof Error ? error.message : String(error);
   const hint = hintOfCode[code] ?? "Please report this, with the output of the same command and --debug.";
   return new AftersaveError(code, `${doing} failed: ${why}`, { cause: error, hint });

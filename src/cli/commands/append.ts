@@ -4,7 +4,7 @@
  */
 import type { Command } from "commander";
 import { pathOf, type Cli } from "../cli.ts";
-import { withContent } from "../content.ts";
+import { contentOf } from "../content.ts";
 import { metaOf } from "../meta.ts";
 import { accepted, asSave, saveOptions, type SaveFlags } from "../save.ts";
 
@@ -19,7 +19,7 @@ export function define(command: Command, cli: Cli): void {
     const options = saveOptions(flags);
     const memory = await cli.memory();
     const path = pathOf(memory, key);
-    const receipt = await withContent(text, flags, (body) => memory.append(path, body, metaOf(flags), options));
+    const receipt = await memory.append(path, await contentOf(text, flags), metaOf(flags), options);
     await accepted(cli, memory, receipt, flags);
   });
 }

@@ -2,7 +2,6 @@
  * `aftersave flush`: uploads all that is pending.
  * @module
  */
-import { setTimeout as pause } from "node:timers/promises";
 import type { Command } from "commander";
 import type { Drained, DrainOptions, Memory, Outcome } from "../../index.ts";
 import { exits, type Cli } from "../cli.ts";
@@ -20,45 +19,29 @@ export function define(command: Command, cli: Cli): void {
   }).action(async () => {
     const memory = await cli.memory();
     const outcomes: Outcome[] = [];
-    const bar = cli.out.lively ? await progress((await memory.status()).pending) : undefined;
+    const { pending, failed } = await memory.status();
     const signal = cli.interrupted();
-    const drained = await flush(memory, {
-      signal,
-      onOutcome(outcome) {
-        outcomes.push(outcome);
-        bar?.advance(1, outcome.file);
-      },
-    });
-    const said = say(drained, signal.aborted);
-    bar?.stop(said);
-    cli.out.answer(drained, () => [...(bar ? [] : [said]), ...failures(outcomes, cli)].join("\n"));
+    const onOutcome = (outcome: Outcome) => {
+      outcomes.push(outcome);
+      cli.out.progress(outcomes.length, pending + failed, outcome.file);
+    };
+    const drained = await flush(memory, { signal, onOutcome }, outcomes);
+    cli.out.answer(drained, () => [say(drained, signal.aborted), ...failures(outcomes, cli)].join("\n"));
     cli.exit = exitOfUploads([...outcomes, ...(signal.aborted && drained.pending > 0 ? [{ status: "interrupted" }] : [])]);
   });
 }
 
-/** Flushes; what the background worker has in hand is waited for. */
-async function flush(memory: Memory, options: DrainOptions): Promise<Drained> {
-  const sum = { uploaded: 0, skipped: 0, failed: 0 };
-  for (;;) {
-    try {
-      const { uploaded, skipped, failed, pending } = await memory.flush(options);
-      sum.uploaded += uploaded;
-      sum.skipped += skipped;
-      sum.failed += failed;
-      if (pending === 0 || sum.failed > 0 || !(await memory.workerRuns())) return { ...sum, pending };
-      while (await memory.workerRuns()) await pause(20, undefined, { signal: options.signal });
-    } catch (error) {
-      if (options.signal?.aborted !== true) throw error;
-      return { ...sum, pending: (await memory.status()).pending };
-    }
+/** Flushes; when it is interrupted, what was done until then counts. */
+async function flush(memory: Memory, options: DrainOptions, outcomes: readonly Outcome[]): Promise<Drained> {
+  try {
+    return await memory.flush(options);
+  } catch (error) {
+    if (options.signal?.aborted !== true) throw error;
+    const count = (...statuses: string[]) => outcomes.filter(({ status }) => statuses.includes(status)).length;
+    const [uploaded, skipped] = [count("success", "conflict"), count("skipped")];
+    const { pending, failed } = await memory.status();
+    return { uploaded, skipped, failed: outcomes.length - uploaded - skipped, pending: pending + failed };
   }
-}
-
-async function progress(max: number) {
-  const { progress } = await import("@clack/prompts");
-  const bar = progress({ max: Math.max(1, max), output: process.stderr });
-  bar.start("uploading");
-  return bar;
 }
 
 function say({ uploaded, skipped, failed, pending }: Drained, interrupted: boolean): string {

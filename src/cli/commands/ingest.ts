@@ -82,7 +82,7 @@ async function fromLlama(memory: Memory, cli: Cli): Promise<Counts> {
   const events = await readEvents(path);
   const left = await leftOf(memory, events);
   if (left.another) cli.out.note(`${path} is not the file that was read the last time: all of it is taken`);
-  else if (left.before > 0) cli.out.note(`${plural(left.before, "event")} of ${path} were taken before`);
+  else if (left.before > 0) cli.out.note(`taken before from ${path}: ${plural(left.before, "event")}`);
   for (const place of left.places) {
     const { line, text, fault } = events[place] ?? { line: 0, text: "" };
     const value = () => {

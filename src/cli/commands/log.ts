@@ -79,11 +79,13 @@ function limitOf(text: string | undefined): number | undefined {
 
 function nothing(log: LogKind, flags: Flags): string {
   const filtered = [flags.file, flags.status, flags.chat, flags.since].some((flag) => flag !== undefined);
-  return filtered ? `No line of the log of ${log} is so.` : `The log of ${log} is empty.`;
+  return filtered ? `The log of ${log} has no such line.` : `The log of ${log} is empty.`;
 }
 
 const colours = { success: "green", skipped: "dim", fail: "red", token_missing: "red", conflict: "yellow" } as const;
-const text = (value: unknown, otherwise = ""): string => (typeof value === "string" ? value : otherwise);
+/** Control characters are not for a terminal: whoever writes to the log must not write to it. */
+const text = (value: unknown, otherwise = ""): string =>
+  typeof value === "string" ? value.replaceAll(/\p{Cc}/gu, "\uFFFD") : otherwise;
 
 /** One line for people. The log may be older than us, so any field may be missing. */
 function say(log: LogKind, line: LogValue, { out }: Cli): string {
