@@ -1,6 +1,6 @@
 /** What a save costs beside a bare write-file-atomic with fsync. */
 import { writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import writeFileAtomic from "write-file-atomic";
 import { openMemory } from "../src/index.ts";
@@ -181,5 +181,3 @@ export async function manyFilesRows(): Promise<Row[]> {
     ];
   });
 }
-
-export const here = dirname(fileURLToPath(import.meta.url));

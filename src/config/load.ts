@@ -13,8 +13,6 @@ import { readData, withoutComments } from "./read.ts";
 import type { PathsFile } from "./schema.ts";
 import { badStatePlace, sayPlace } from "./state-place.ts";
 
-export { assertStatePlace } from "./state-place.ts";
-
 export const CONFIG_FILE = "paths.json";
 
 export interface TargetConfig {

@@ -9,7 +9,7 @@ import { DURATION, parseDuration, parseSize, SIZE } from "./units.ts";
 /** Types that the contract names; a later version brings the drivers. They may stand in the file while disabled. */
 export const LATER_TYPES = ["s3", "webdav", "dropbox", "github", "huggingface", "rclone"] as const;
 /** Types whose keys this file knows. */
-export const OWN_TYPES = ["folder", "gdrive"] as const;
+const OWN_TYPES = ["folder", "gdrive"] as const;
 
 const measure = (expected: string, pattern: RegExp, parse: (text: string) => number | undefined) =>
   z

@@ -182,7 +182,11 @@ export class SaveManager {
         }
       }
     });
-    return saving.finally(end);
+    try {
+      return await saving;
+    } finally {
+      await end?.();
+    }
   }
 
   /** Resolves when no save of this process is under way. */
