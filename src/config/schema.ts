@@ -8,7 +8,13 @@ import { DURATION, parseDuration, parseSize, SIZE } from "./units.ts";
 
 /** Types that the contract names; a later version brings the drivers. They may stand in the file while disabled. */
 export const LATER_TYPES = ["s3", "webdav", "dropbox", "github", "huggingface", "rclone"] as const;
-/** Types whose keys this file knows. */
+
+const measure = (expected: string, pattern: RegExp, parse: (text: string) => number | undefined) =>
+  z
+    .string({ error: expected })
+    .regex(pattern, { error: expected, abort: true })
+    .transform((text, context): number => {
+      const value = parse(text);
       if (value !== undefined) return value;
       context.addIssue({ code: "custom", message: expected });
       return z.NEVER;
