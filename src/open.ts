@@ -395,7 +395,27 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
     },
     async doctor(call = {}) {
       const { examine } = await import("./recovery/doctor.ts");
-      return examine({ config, state, heads, places, logs, clock, open, fix: call.fix === true });
+      return examine({
+        config,
+        state,
+        heads,
+        places,
+        logs,
+        clock,
+        fix: call.fix === true,
+        recover: () => saves.recoverAll(),
+        targets: config.targets.map(({ name, type, enabled, options: own }) => {
+          const localPath = options.targets?.[name] ? undefined : drivers[type]?.localPath?.(own);
+          return {
+            name,
+            enabled,
+            localPath,
+            sameDevice: onSameDevice(localPath, config.root),
+            pathOf: (key) => pathAt(name, key),
+            open: async () => (await open(name)).target,
+          };
+        }),
+      });
     },
     getMeta: (name) => state.getMeta(name),
     setMeta: (name, value) => state.setMeta(name, value),

@@ -136,7 +136,11 @@ async function restoreHeads(parts: RebuildParts, latest: ReadonlyMap<Key, Known>
 }
 
 /** Files that may hold what a head should: archive copies, and kept copies that an unfinished save left. */
-async function otherFiles({ heads, places, archive }: RebuildParts): Promise<readonly string[]> {
+export async function otherFiles({
+  heads,
+  places,
+  archive,
+}: Pick<RebuildParts, "heads" | "places" | "archive">): Promise<readonly string[]> {
   return [...(await archiveFiles(places, archive)).map(({ path }) => path), ...(await heads.files()).map(({ path }) => path)];
 }
 

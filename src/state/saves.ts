@@ -93,6 +93,8 @@ export interface Saves {
   everHeld(key: Key, sha256: string): Promise<boolean>;
   archiveCopy(key: Key): Promise<ArchiveCopy | undefined>;
   archiveCopies(): AsyncIterable<ArchiveCopy>;
+  /** Archive copies that were made of these bytes. */
+  archivesOf(sha256: string): Promise<ArchiveCopy[]>;
   /** The id of this memory root: that of its first version, so that it survives the loss of the state. */
   rootId(): Promise<string | undefined>;
 }
@@ -324,6 +326,9 @@ export function createSaves({ database: db, relaxed, enqueue, log }: Parts): Sav
       return row && toArchive(row);
     },
     archiveCopies: () => pages("SELECT * FROM archives WHERE key > ? ORDER BY key LIMIT ?", "", toArchive, (copy) => copy.key),
+    async archivesOf(sha256) {
+      return db.prepare("SELECT * FROM archives WHERE sha256 = ?").all(sha256).map(toArchive);
+    },
     async rootId() {
       const row = db.prepare("SELECT version FROM versions ORDER BY place LIMIT 1").get();
       return row && String(row["version"]);

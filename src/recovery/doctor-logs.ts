@@ -1,0 +1,131 @@
+/**
+ * The doctor's look at the logs: readable, whole, and the changelog the one that was written.
+ * @module
+ */
+import { rmdir } from "node:fs/promises";
+import { AftersaveError } from "../core/errors.ts";
+import { readLog, type Why } from "../logs/read.ts";
+import { verifyChain, type ChainReport } from "../logs/verify.ts";
+import { LOGS, type LogName } from "../state/outbox.ts";
+import { faultOf, plural, statOf, type DoctorParts, type Found } from "./finding.ts";
+
+/** As long as a lock folder of the common convention may stand untouched. */
+const STALE_MS = 10_000;
+
+const sayBroken = ({ broken }: ChainReport) =>
+  broken ? `line ${broken.line} shows that place ${broken.place} was ${broken.what}` : "";
+
+/** The versions in the state are the ones that were accepted. */
+export async function* checkHistory({ state }: DoctorParts): AsyncGenerator<Found, string> {
+  const report = await verifyChain(state.saves.versions());
+  if (report.broken)
+    yield {
+      level: "error",
+      code: "E_STATE_CORRUPT",
+      message: `the chain of versions in the state is broken: ${sayBroken(report)}`,
+      cure: "Run `aftersave doctor --rebuild`. If it stays so, that version was altered in the changelog too: every other one stands.",
+    };
+  return `${plural(report.verified, "version")} in one unbroken chain`;
+}
+
+export async function* checkLogs(parts: DoctorParts): AsyncGenerator<Found, string> {
+  const { config, logs, state } = parts;
+  const last = await state.saves.last();
+  try {
+    await logs.drain({ sync: true });
+  } catch (error) {
+    yield faultOf(error, "writing the logs");
+  }
+  for (const { message } of logs.notices)
+    yield { message, cure: "Nothing to do; look at what was set aside if you miss something." };
+  let lines = 0;
+  for (const log of LOGS)
+    try {
+      lines += yield* checkLog(parts, log);
+    } catch (error) {
+      yield faultOf(error, `reading ${config.logs[log]}`);
+    }
+  if (last) yield* checkChain(parts, last);
+  return `${plural(lines, "line")} readable, the changelog's chain is whole`;
+}
+
+async function* checkLog({ config, clock, fix }: DoctorParts, log: LogName): AsyncGenerator<Found, number> {
+  const path = config.logs[log];
+  const bad = new Map<Why, number>();
+  let lines = 0;
+  for await (const _ of readLog(path, { withRotated: true, onBad: ({ why }) => bad.set(why, (bad.get(why) ?? 0) + 1) })) lines++;
+  for (const [why, n] of bad)
+    if (why !== "blank")
+      yield {
+        message: `${plural(n, "line")} of ${path} cannot be read (${why})`,
+        cure: "They are passed over. The other lines are not affected.",
+      };
+  const torn = await statOf(`${path}.torn`);
+  if (torn)
+    yield {
+      message: `${path}.torn holds ${plural(torn.size, "byte")} that a crash or a power cut tore off`,
+      cure: "What was accepted has been written again. Remove the file when you have looked at it.",
+    };
+  const lock = await statOf(`${path}.lock`);
+  const age = lock ? clock.now() - lock.mtimeMs : 0;
+  if (lock?.isDirectory() && age > STALE_MS) {
+    const fixed = fix && (await rmdir(`${path}.lock`).then(() => true));
+    yield {
+      message: `${path}.lock was left ${plural(Math.floor(age / 1000), "second")} ago by a program that was killed`,
+      cure: "It stops nobody. Remove the folder, or run `aftersave doctor --fix`.",
+      fixed,
+    };
+  }
+  return lines;
+}
+
+/** Lines that were accepted since `last` was read are not looked at: their export may be under way. */
+async function* linesUntil(path: string, place: number): AsyncGenerator {
+  for await (const { value } of readLog(path, { withRotated: true })) {
+    if (Number(value["place"]) > place) return;
+    yield value;
+  }
+}
+
+async function* checkChain(
+  { config, state, logs, fix }: DoctorParts,
+  last: { place: number; sum: string },
+): AsyncGenerator<Found, void> {
+  const path = config.logs.changes;
+  const look = () => verifyChain(linesUntil(path, last.place), last);
+  const report = await look();
+  if (report.broken) {
+    const stateIsWhole = (await verifyChain(state.saves.versions())).broken === null;
+    const mend = async () => {
+      await logs.rewrite();
+      return (await look()).broken === null;
+    };
+    yield {
+      level: "error",
+      code: "E_IO",
+      message: `${path} is not what was written: ${sayBroken(report)}`,
+      cure: stateIsWhole
+        ? "Run `aftersave doctor --fix`: it is written anew from the state; what is there now is moved beside it."
+        : "The state's own chain is broken there too, so it cannot be written anew; every other line stands.",
+      fixed: fix && stateIsWhole && (await mend()),
+    };
+  }
+  const strangers = await strangersIn(path);
+  if (strangers > 0)
+    yield faultOf(
+      new AftersaveError("E_LOG_FOREIGN", `another program writes ${path}: ${plural(strangers, "line")} there behind ours`, {
+        hint: "Give aftersave a changelog of its own: set memory_changelog in paths.json to another name. It is then written there in full.",
+      }),
+      "",
+    );
+}
+
+/** Lines without a place that stand behind one of ours; those before are the original's, which we continue. */
+async function strangersIn(path: string): Promise<number> {
+  let ours = false;
+  let strangers = 0;
+  for await (const { value } of readLog(path, { withRotated: true }))
+    if ("place" in value) ours = true;
+    else if (ours) strangers++;
+  return strangers;
+}
