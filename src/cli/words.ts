@@ -21,12 +21,18 @@ export function bytes(n: number): string {
 export const localTime = (iso: string): string => new Date(iso).toLocaleString("sv-SE");
 
 /** How long something has lasted, in its largest unit. */
-export function lasting(ms: number): string {
+function lasting(ms: number): string {
   const seconds = Math.max(0, Math.round(ms / 1000));
   if (seconds < 60) return plural(seconds, "second");
   if (seconds < 3600) return plural(Math.floor(seconds / 60), "minute");
   if (seconds < 172_800) return plural(Math.floor(seconds / 3600), "hour");
   return plural(Math.floor(seconds / 86_400), "day");
+}
+
+/** How long ago that time was. */
+export function ago(iso: string): string {
+  const ms = Date.now() - Date.parse(iso);
+  return ms < 2000 ? "just now" : `${lasting(ms)} ago`;
 }
 
 const done: Record<Receipt["op"], string> = {

@@ -5,7 +5,7 @@
 import type { Command } from "commander";
 import type { Memory, Status, TargetStatus } from "../../index.ts";
 import { exits, type Cli } from "../cli.ts";
-import { bytes, lasting, plural } from "../words.ts";
+import { ago, bytes, plural } from "../words.ts";
 
 export function define(command: Command, cli: Cli): void {
   exits(
@@ -27,8 +27,6 @@ export function define(command: Command, cli: Cli): void {
     if (check === true) cli.exit = exit;
   });
 }
-
-const ago = (iso: string) => `${lasting(Date.now() - Date.parse(iso))} ago`;
 
 /** The one sentence that matters. */
 function verdict(

@@ -1,0 +1,98 @@
+/** The program as users install it: bundled once for a test file, and run as processes of their own. */
+import { execFileSync, spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { afterAll, afterEach, beforeAll, expect } from "vitest";
+
+let folder: string;
+const roots: string[] = [];
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "aftersave-cli-"));
+  const out = join(folder, "dist");
+  const build = ["node_modules/tsdown/dist/run.mjs", "--no-dts", "--out-dir", out, "--log-level", "error"];
+  execFileSync(process.execPath, build, { stdio: ["ignore", "ignore", "pipe"] });
+  cpSync("package.json", join(folder, "package.json"));
+  symlinkSync(resolve("node_modules"), join(folder, "node_modules"), "dir");
+});
+
+afterAll(() => rmSync(folder, { recursive: true }));
+afterEach(() => {
+  for (const root of roots.splice(0)) rmSync(root, { recursive: true, maxRetries: 5 });
+});
+
+export interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface RunOptions {
+  readonly cwd?: string;
+  readonly input?: string | Uint8Array;
+  readonly env?: NodeJS.ProcessEnv;
+  readonly program?: "main" | "sync-file";
+}
+
+export function start(args: readonly string[], { cwd, env, program = "main" }: RunOptions = {}): ChildProcessWithoutNullStreams {
+  return spawn(process.execPath, [join(folder, `dist/cli/${program}.js`), ...args], {
+    cwd: cwd ?? tmpdir(),
+    env: { ...process.env, NODE_OPTIONS: "", AFTERSAVE_NO_BACKGROUND: "1", AFTERSAVE_ROOT: "", TZ: "UTC", ...env },
+  });
+}
+
+/** Runs to the end. Whatever happens, no stack trace is shown without --debug. */
+export async function run(args: readonly string[], options: RunOptions = {}): Promise<Ended> {
+  const child = start(args, options);
+  const [out, err]: Buffer[][] = [[], []];
+  child.stdout.on("data", (piece: Buffer) => out?.push(piece));
+  child.stderr.on("data", (piece: Buffer) => err?.push(piece));
+  child.stdin.on("error", () => undefined); // a program that needs no input may have ended
+  child.stdin.end(options.input ?? "");
+  const code = await new Promise<number | null>((resolve) => child.on("close", resolve));
+  const ended = { code, stdout: Buffer.concat(out ?? []).toString(), stderr: Buffer.concat(err ?? []).toString() };
+  if (!args.includes("--debug")) expect(ended.stdout + ended.stderr).not.toMatch(/\n\s+at .*[:(]/);
+  return ended;
+}
+
+/** Runs with --json; stdout must be one document. */
+export async function ask(args: readonly string[], options: RunOptions = {}) {
+  const { code, stdout, stderr } = await run(["--json", ...args], options);
+  expect(stdout.trimEnd().split("\n")).toHaveLength(1);
+  return { code, answer: JSON.parse(stdout) as Answer, stderr };
+}
+
+// oxlint-disable-next-line typescript/no-explicit-any -- tests look into documents of every shape
+export type Answer = any;
+
+/** A new folder; with `config`, a memory root that has one folder target, changed by it. */
+export function makeRoot(config?: Readonly<Record<string, unknown>> | string): string {
+  const root = mkdtempSync(join(tmpdir(), "aftersave-root-"));
+  roots.push(root);
+  if (config === undefined) return root;
+  const whole = { targets: { drive: { type: "folder", enabled: true, path: "./" } }, ...(config as object) };
+  writeFileSync(join(root, "paths.json"), typeof config === "string" ? config : JSON.stringify(whole));
+  return root;
+}
+
+export function put(root: string, path: string, content: string | Uint8Array): string {
+  const file = join(root, path);
+  mkdirSync(join(file, ".."), { recursive: true });
+  writeFileSync(file, content);
+  return file;
+}
+
+export const read = (root: string, path: string) => readFileSync(join(root, path), "utf8");
+export const mirrored = (root: string, key: string) => read(root, `Drive/MemoryVDB/${key}`);
+
+/** Every file below `root` with its bytes and its time of change: two equal ones mean that nothing was written. */
+export function everything(root: string): Record<string, string> {
+  const files = readdirSync(root, { recursive: true, encoding: "utf8" }).toSorted();
+  return Object.fromEntries(
+    files.map((name) => {
+      const stats = statSync(join(root, name));
+      return [name, stats.isFile() ? `${stats.mtimeMs} ${readFileSync(join(root, name), "latin1")}` : "folder"];
+    }),
+  );
+}
