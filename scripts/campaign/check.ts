@@ -69,7 +69,7 @@ export async function examine(root: string, expected: Expected): Promise<Examine
   problems.push(
     ...memory.notices.filter((notice) => !/^\d+ unfinished save|torn end/.test(notice)).map((notice) => `notice: ${notice}`),
   );
-  const state = await openState(join(root, ".aftersave"), clock);
+  const state = await openState(memory.config.stateDir, clock);
   try {
     const versions: Version[] = [];
     for await (const version of state.saves.versions()) versions.push(version);
@@ -80,7 +80,7 @@ export async function examine(root: string, expected: Expected): Promise<Examine
     if ((await state.saves.intents()).length > 0) problems.push("an intent was left behind");
 
     if (expected.anything !== true) problems.push(...acceptedOnce(versions, expected));
-    problems.push(...contentKept(root, versions, heads));
+    problems.push(...contentKept(root, memory.config.stateDir, versions, heads));
     problems.push(...treeAsKnown(root, heads, archives));
     problems.push(...(await logsWhole(root, versions)));
     if (expected.noMirror !== true) problems.push(...mirrored(root, heads, archives, versions));
@@ -124,11 +124,12 @@ function acceptedOnce(versions: readonly Version[], { accepted, unsure = [], for
 /** A version's bytes are the beginning of what took its content over: an archive copy, or the head. */
 function contentKept(
   root: string,
+  stateDir: string,
   versions: readonly Version[],
   heads: ReadonlyMap<string, { base: string; size: number; sha256: string }>,
 ): string[] {
   const problems: string[] = [];
-  const kept = createHeads(join(root, ".aftersave/heads"));
+  const kept = createHeads(join(stateDir, "heads"));
   const growing = new Map<string, Version[]>();
   const settle = (key: string, holder: string) => {
     for (const { size, sha256: hash, version } of growing.get(key) ?? [])

@@ -3,12 +3,13 @@
  * @module
  */
 import { spawn } from "node:child_process";
-import type { Did, Doing, Line, Orders } from "./orders.ts";
+import type { Did, Doing, Failed, Line, Orders } from "./orders.ts";
 
 export interface Ended {
   readonly accepted: readonly Did[];
-  /** The save that was announced last and not answered. */
+  /** The save that was announced last and not answered, and those that failed. */
   readonly unsure: readonly Doing[];
+  readonly failed: readonly Failed[];
   readonly signal: NodeJS.Signals | null;
   readonly code: number | null;
   readonly stderr: string;
@@ -49,8 +50,10 @@ export function startWriter(program: string, orders: Orders, wrapper: readonly s
   const ended = new Promise<Ended>((resolve, reject) => {
     child.on("error", reject).on("close", (code, signal) => {
       isReady();
+      const failed = lines.filter((line): line is Failed => "live" in line);
       const last = lines.at(-1);
-      resolve({ accepted: accepted(), unsure: last && "doing" in last && "file" in last ? [last] : [], signal, code, stderr });
+      const open = last && "doing" in last && "file" in last && !("live" in last) ? [last] : [];
+      resolve({ accepted: accepted(), unsure: [...failed, ...open], failed, signal, code, stderr });
     });
   });
   return { pid: child.pid ?? 0, ready, ended, kill: () => void child.kill("SIGKILL"), told: () => accepted().length };

@@ -16,6 +16,8 @@ export interface Orders {
   readonly script?: readonly { readonly act: Act; readonly key: string }[];
   /** Instead: appends this many numbered lines to one file. */
   readonly lines?: { readonly id: string; readonly key: string; readonly count: number };
+  /** Goes on after a save that failed, and tells why it did. */
+  readonly tolerant?: boolean;
   /** Ends itself with SIGKILL at the nth time that it comes to this step. */
   readonly kill?: { readonly step: Step; readonly nth: number };
 }
@@ -40,5 +42,12 @@ export interface Did {
   readonly archived_as: string | null;
 }
 
+/** A save that was refused, and what the file held then. */
+export interface Failed extends Doing {
+  readonly code: unknown;
+  readonly hint: unknown;
+  readonly live: "old" | "new" | "other";
+}
+
 export type Line =
-  { readonly ready: true } | Doing | Did | { readonly doing: "flush" | "work" } | { readonly did: "flush" | "work" };
+  { readonly ready: true } | Failed | Doing | Did | { readonly doing: "flush" | "work" } | { readonly did: "flush" | "work" };

@@ -44,7 +44,7 @@ export function createVolume(type: FileSystem, megabytes: number): Volume {
   try {
     if (type !== "tmpfs") {
       run("truncate", "-s", `${megabytes}M`, image);
-      run(`mkfs.${type}`, "-q", image);
+      run(`mkfs.${type}`, "-q", ...(type === "ext4" ? ["-m", "0"] : []), image);
     }
     mount();
   } catch (error) {

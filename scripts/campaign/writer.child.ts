@@ -116,9 +116,25 @@ async function perform(act: Act, key: string): Promise<void> {
   }
   const { op, next, work } = prepare(act, key) ?? (prepare("append", key) as Doing);
   const old = content(key);
-  say({ doing: act, op, file: key, prev: old ? sha256(old) : null, sha256: next && sha256(next), size: next && next.length });
-  const { version, sha256: hash, size, archived_as } = await work();
-  say({ did: act, version, file: key, sha256: hash, size, archived_as });
+  const doing = {
+    doing: act,
+    op,
+    file: key,
+    prev: old ? sha256(old) : null,
+    sha256: next && sha256(next),
+    size: next && next.length,
+  };
+  say(doing);
+  try {
+    const { version, sha256: hash, size, archived_as } = await work();
+    say({ did: act, version, file: key, sha256: hash, size, archived_as });
+  } catch (error) {
+    if (orders.tolerant !== true) throw error;
+    const now = content(key);
+    const hash = now ? sha256(now) : null;
+    const { code, hint } = error as { code?: unknown; hint?: unknown };
+    say({ ...doing, code, hint, live: hash === doing.prev ? "old" : hash === doing.sha256 ? "new" : "other" });
+  }
 }
 
 const own = ["Own/a.txt", "Own/b.md", "c.txt"];
@@ -132,7 +148,7 @@ if (orders.lines) {
   for (let n = 0; n < count; n++) await memory.append(key, `${id} ${n} ${"x".repeat((n * 37) % 300)}\n`, { chat_name: id });
 } else if (orders.script) {
   for (const [index, { act, key }] of orders.script.entries()) {
-    armed = index === orders.script.length - 1;
+    armed = orders.kill !== undefined && index === orders.script.length - 1;
     await perform(act, key);
   }
 } else {

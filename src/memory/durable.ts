@@ -54,12 +54,15 @@ export async function fsyncFolder(path: string): Promise<void> {
 
 /** Makes a folder and its missing parents; the names are on disk when it resolves. */
 export async function makeFolder(path: string, mode?: number): Promise<void> {
-  const first = await mkdir(path, { recursive: true, ...(mode === undefined ? {} : { mode }) });
-  if (first === undefined) return;
-  for (let at = path; ; at = dirname(at)) {
-    await fsyncFolder(dirname(at));
-    if (at === first) return;
+  try {
+    await mkdir(path, mode); // not recursive: that says ENOENT on a read-only file system
+  } catch (error) {
+    if (errnoOf(error) === "EEXIST") return;
+    if (errnoOf(error) !== "ENOENT" || dirname(path) === path) throw error;
+    await makeFolder(dirname(path), mode);
+    return makeFolder(path, mode);
   }
+  await fsyncFolder(dirname(path));
 }
 
 async function writeAll(handle: FileHandle, bytes: Bytes): Promise<void> {

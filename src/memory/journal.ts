@@ -6,7 +6,7 @@
  */
 import { readdir, rm, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { errnoOf } from "../core/errors.ts";
+import { AftersaveError, errnoOf } from "../core/errors.ts";
 import { parseKey, type Key } from "../core/key.ts";
 import type { Version } from "../core/version.ts";
 import type { Content, Intent, Saves } from "../state/saves.ts";
@@ -146,13 +146,19 @@ export function createJournal({ saves, heads, places, targetsFor, step }: Journa
     }
   };
 
+  /** A commit whose sync failed can still come to light after a power cut, until another one is written over it. */
+  const disown = (intent: Intent, error: unknown) =>
+    saves.disown(intent).catch((still: unknown) => {
+      if (!(error instanceof AftersaveError) || error.code !== "E_NO_SPACE") throw still; // a full disk took no commit
+    });
+
   const takeBack = async (intent: Intent, path: string, bytes: NewBytes, error: unknown, accepting: boolean) => {
     try {
-      // a commit that failed can still come to light after a power cut, until another one is written over it
-      if (accepting) await saves.disown(intent);
+      if (accepting) await disown(intent, error);
       if (error instanceof Moved && intent.new && isSpooled(bytes)) await heads.release(intent.new.base, bytes.spooled);
       if (intent.writes && !(error instanceof Interleaved) && !(error instanceof Moved)) {
         if (grows(intent)) await cutOwnTail(intent, path);
+        else if (intent.new) await heads.remove(intent.new.base); // room for the old content, where the disk is full
         await putBack(intent, path);
       }
       await dropTraces(intent);

@@ -3,10 +3,10 @@
  * room, and no transaction that spans a file write, so that the state can move elsewhere (DESIGN section 7).
  * @module
  */
-import { existsSync, mkdirSync, renameSync } from "node:fs";
-import { join } from "node:path";
+import { accessSync, constants, existsSync, mkdirSync, renameSync } from "node:fs";
+import { dirname, join } from "node:path";
 import type { Clock } from "../core/clock.ts";
-import { AftersaveError } from "../core/errors.ts";
+import { AftersaveError, asAftersaveError, errnoOf } from "../core/errors.ts";
 import { createClaims, type Claims } from "./claims.ts";
 import { createJobs, enqueueRows, type Jobs } from "./jobs.ts";
 import { createLedger, type Ledger } from "./ledger.ts";
@@ -89,13 +89,26 @@ async function openFile(path: string, claims: Claims): Promise<Database> {
 const journalMode = (database: Database) => String(database.prepare("PRAGMA journal_mode").get()?.["journal_mode"]);
 const isReady = (database: Database) => schemaOf(database) === SCHEMA && journalMode(database) === "wal";
 
+/** Makes the folder; throws why nothing can be written there. */
+function makeDirectory(directory: string): void {
+  try {
+    if (!existsSync(directory)) {
+      makeDirectory(dirname(directory)); // one by one: a recursive mkdir says ENOENT on a read-only file system
+      mkdirSync(directory, { mode: 0o700 });
+    }
+    accessSync(directory, constants.W_OK);
+  } catch (error) {
+    if (errnoOf(error) !== "EEXIST") throw asAftersaveError(error, `opening the state in ${directory}`);
+  }
+}
+
 /**
  * Opens the state below `directory`, making it when there is none. Throws `E_NO_SQLITE`, `E_STATE_NEWER`,
  * `E_STATE_CORRUPT` (see `setStateAside`), `E_PERMISSION` … and has then changed nothing.
  */
 export async function openState(directory: string, clock: Clock): Promise<State> {
   sqliteLibrary();
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  makeDirectory(directory);
   const claims = createClaims(join(directory, "locks"), clock);
   const path = join(directory, STATE_FILE);
   let database: Database;
@@ -103,6 +116,7 @@ export async function openState(directory: string, clock: Clock): Promise<State>
     database = await openFile(path, claims);
   } catch (error) {
     claims.close();
+    if (!(error instanceof AftersaveError) && !isCorrupt(error)) makeDirectory(directory); // SQLite does not say why it cannot open a file
     throw stateError(error);
   }
 
