@@ -29,7 +29,7 @@ export interface Claims {
   take(kind: ClaimKind, name: string, options?: ClaimOptions): Promise<Release>;
   /** `undefined` when someone else has it now. */
   tryTake(kind: ClaimKind, name: string): Promise<Release | undefined>;
-  /** Claims that another process or task holds now, with the process where the system tells (Linux). */
+  /** Claims that another process does not let go of within a second, with that process where the system tells (Linux). */
   held(): Promise<HeldClaim[]>;
   close(): void;
 }
@@ -49,6 +49,8 @@ interface Slot {
 
 const slotOf = (kind: ClaimKind, name: string) =>
   CLAIM_KINDS[kind] === 1 ? 0 : createHash("sha1").update(name).digest().readUInt16LE(0) % CLAIM_KINDS[kind];
+
+const PATIENCE_MS = 1000;
 
 /** The processes that lock a file, as Linux tells; empty where it does not. */
 function holdersOf(path: string): number[] {
@@ -133,10 +135,10 @@ export function createClaims(directory: string, clock: Clock): Claims {
     };
   };
 
-  const trySlot = async (slot: Slot, name: string): Promise<Release | undefined> => {
+  const trySlot = async (slot: Slot, name: string, waitMs = 0): Promise<Release | undefined> => {
     if (slot.queued > 0) return undefined;
     try {
-      return await takeSlot(slot, name, { waitMs: 0 });
+      return await takeSlot(slot, name, { waitMs });
     } catch (error) {
       if (error instanceof AftersaveError && error.code === "E_BUSY") return undefined;
       throw error;
@@ -152,7 +154,9 @@ export function createClaims(directory: string, clock: Clock): Claims {
         for (let number = 0; number < most; number++) {
           const path = join(directory, `${kind}-${number}.lock`);
           if (!existsSync(path)) continue; // never claimed
-          const release = await trySlot(slotFor(kind, number), kind);
+          const slot = slotFor(kind, number);
+          if (slot.queued > 0) continue; // ours
+          const release = await trySlot(slot, kind, PATIENCE_MS);
           if (release) release();
           else held.push({ kind, pids: holdersOf(path) });
         }

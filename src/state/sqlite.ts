@@ -21,6 +21,7 @@ export interface Database {
   prepare(sql: string): Statement;
   /** Runs `work` in one immediate transaction; rolls back when it throws. `work` must not wait for anything. */
   transaction<T>(work: () => T): T;
+  /** Calling it twice is fine. */
   close(): void;
 }
 
@@ -115,7 +116,12 @@ export function openDatabase(path: string, busyMs: number): Database {
       depth--;
     }
   };
-  return { exec: (sql) => void raw.exec(sql), prepare, transaction, close: () => void raw.close() };
+  let closed = false;
+  const close = () => {
+    if (!closed) raw.close(); // Node's own refuses a second time
+    closed = true;
+  };
+  return { exec: (sql) => void raw.exec(sql), prepare, transaction, close };
 }
 
 const text = (error: unknown) => (error instanceof Error ? `${"code" in error ? String(error.code) : ""} ${error.message}` : "");
