@@ -72,6 +72,7 @@ export function createUploader({ state, clock, archive, contentOf }: UploadParts
     const timestamp = new Date(clock.now()).toISOString();
     for (let count = 1; ; count++) {
       const aside = archiveKey(key, timestamp, count, archive);
+      if (await saves.archiveCopy(aside)) continue; // the name of a copy of our own, which may still be on its way
       try {
         const copy = await to.target.copy(key, aside, { ...call, expect: remote });
         const sha256 = await sha256Of(to.target, copy, call);
@@ -229,7 +230,12 @@ export function createUploader({ state, clock, archive, contentOf }: UploadParts
       return await succeed(to, current, tries, source, written, await prove(to, source, written.entry));
     } catch (error) {
       if (signal?.aborted) throw error;
-      const now = await contentOf(job);
+      let now: Awaited<ReturnType<typeof contentOf>>;
+      try {
+        now = await contentOf(job);
+      } catch (changed) {
+        return fail(to, current, tries, changed);
+      }
       if (now && now.source.sha256 !== source.sha256)
         return attempt(to, (await state.jobs.job(to.name, job.key)) ?? job, { signal, onProgress });
       return fail(to, current, tries, error);

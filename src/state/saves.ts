@@ -267,7 +267,8 @@ export function createSaves({ database: db, relaxed, enqueue, log }: Parts): Sav
     async freeArchiveKey(key, timestamp, archive, taken) {
       for (let count = 1; ; count++) {
         const name = archiveKey(key, timestamp, count, archive);
-        if (!db.prepare("SELECT 1 AS x FROM archives WHERE key = ?").get(name) && !(await taken(name))) return name;
+        const used = "SELECT 1 AS x FROM archives WHERE key = ? UNION SELECT 1 FROM conflicts WHERE kept_as = ?"; // by us, or at a target
+        if (!db.prepare(used).get(name, name) && !(await taken(name))) return name;
       }
     },
     async begin(intent) {
