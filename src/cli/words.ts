@@ -2,6 +2,9 @@
  * Facts as people read them.
  * @module
  */
+import { format } from "date-fns/format";
+import { formatDistanceStrict } from "date-fns/formatDistanceStrict";
+import { parseISO } from "date-fns/parseISO";
 import type { Receipt, ReceiptUpload, UploadResult } from "../index.ts";
 import type { Output } from "./output.ts";
 
@@ -18,21 +21,14 @@ export function bytes(n: number): string {
 }
 
 /** Local time, to the second, in an order that sorts. */
-export const localTime = (iso: string): string => new Date(iso).toLocaleString("sv-SE");
-
-/** How long something has lasted, in its largest unit. */
-function lasting(ms: number): string {
-  const seconds = Math.max(0, Math.round(ms / 1000));
-  if (seconds < 60) return plural(seconds, "second");
-  if (seconds < 3600) return plural(Math.floor(seconds / 60), "minute");
-  if (seconds < 172_800) return plural(Math.floor(seconds / 3600), "hour");
-  return plural(Math.floor(seconds / 86_400), "day");
-}
+export const localTime = (iso: string): string => format(parseISO(iso), "yyyy-MM-dd HH:mm:ss");
 
 /** How long ago that time was. */
 export function ago(iso: string): string {
-  const ms = Date.now() - Date.parse(iso);
-  return ms < 2000 ? "just now" : `${lasting(ms)} ago`;
+  const [then, now] = [parseISO(iso), new Date()];
+  return now.getTime() - then.getTime() < 2000
+    ? "just now"
+    : formatDistanceStrict(then, now, { addSuffix: true, roundingMethod: "floor" });
 }
 
 const done: Record<Receipt["op"], string> = {
