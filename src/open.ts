@@ -85,10 +85,10 @@ export interface Memory {
   keyOf(text: string): Key;
   /** The same, for a file that is to be saved or uploaded; throws `E_KEY_…` also when it cannot be. Touches nothing. */
   checkedKeyOf(text: string): Key;
-  /** The last lines of a log that pass the filter, oldest first, rotated files included. */
+  /** The last `limit` lines of a log (all by default) that pass the filter, oldest first, rotated files included. */
   log(name: LogKind, query?: LogQuery): Promise<LogValue[]>;
-  /** Lines of a log as they are written, until `signal` aborts. */
-  followLog(name: LogKind, signal: AbortSignal, query?: Omit<LogQuery, "limit">): AsyncIterable<LogValue>;
+  /** The last `limit` lines of a log (none by default), then each new one as it is written, until `signal` aborts. */
+  followLog(name: LogKind, signal: AbortSignal, query?: LogQuery): AsyncIterable<LogValue>;
   /** Checks configuration, locks, state, logs, clock, credentials and folders. */
   doctor(options?: { fix?: boolean }): Promise<Finding[]>;
   /** Small facts that outlive the process. */
@@ -101,7 +101,7 @@ export interface Memory {
 export type LogKind = "uploads" | "archives" | "changes";
 
 export interface LogQuery extends Filter {
-  /** How many lines at most; all by default. */
+  /** How many of the last lines at most. */
   readonly limit?: number | undefined;
   /** Called for each line that could not be read. */
   readonly onBad?: ((bad: { readonly path: string; readonly why: Why }) => void) | undefined;
@@ -386,12 +386,22 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
     keyOf: (text) => places.keyOf(text, cwd),
     checkedKeyOf: (text) => checkedKeyOf(text),
     async log(name, { limit = Number.POSITIVE_INFINITY, onBad, ...filter } = {}) {
-      await logs.drain();
+      await logs.drain().catch(() => undefined); // closing tells of it; what stands in the file is shown all the same
       const where = (value: LogValue) => matchesLine(value, filter);
       return (await tailLog(config.logs[name], limit, { withRotated: true, where, onBad })).map(({ value }) => value);
     },
-    async *followLog(name, signal, { onBad, ...filter } = {}) {
-      for await (const { value } of followLog(config.logs[name], signal, { onBad })) if (matchesLine(value, filter)) yield value;
+    async *followLog(name, signal, { limit = 0, onBad, ...filter } = {}) {
+      await logs.drain().catch(() => undefined);
+      const path = config.logs[name];
+      const [last] = await tailLog(path, 1);
+      let known = last?.offset ?? -1; // up to here the tail shows, from here on the file is followed
+      const where = (value: LogValue) => matchesLine(value, filter);
+      for (const line of await tailLog(path, limit, { withRotated: true, where, onBad }))
+        if (line.path !== path || line.offset <= known) yield line.value;
+      for await (const line of followLog(path, signal, { from: Math.max(0, known), onBad })) {
+        if (line.offset === known) known = -1;
+        else if (where(line.value)) yield line.value;
+      }
     },
     async doctor(call = {}) {
       const { examine } = await import("./recovery/doctor.ts");

@@ -47,14 +47,13 @@ const withGlobals = (command: Command) =>
     .option("--quiet", "print nothing but errors and warnings")
     .option("--debug", "show where an error came from");
 
-/** The word of `args` that names the command. */
-function commandIn(args: readonly string[]): string | undefined {
-  for (let at = 0; at < args.length; at++) {
-    const arg = args[at] ?? "";
-    if (arg === "--root") at++;
-    else if (!arg.startsWith("-")) return arg;
-  }
-  return undefined;
+/** Where in `args` the command is named; -1 when it is not. */
+const commandAt = (args: readonly string[]) => args.findIndex((arg, at) => !arg.startsWith("-") && args[at - 1] !== "--root");
+
+/** `help COMMAND` is `COMMAND --help`. */
+function withoutHelp(args: readonly string[]): readonly string[] {
+  const at = commandAt(args);
+  return args[at] === "help" ? [...args.toSpliced(at, 1), "--help"] : args;
 }
 
 /** The package's version; package.json stands two folders above the program, in the sources and in what is installed. */
@@ -65,7 +64,7 @@ function versionOf(url: string): string {
 
 /** Runs the command line `argv`; `url` is the program that was started. Answers the exit code and never throws. */
 export async function run(argv: readonly string[], url: string): Promise<number> {
-  const args = argv[0] === "help" ? [...argv.slice(1), "--help"] : argv.map(marked);
+  const args = withoutHelp(argv.map(marked));
   const before = args.includes("--") ? args.slice(0, args.indexOf("--")) : args;
   const has = (option: string) => before.includes(option);
   const out = createOutput(has("--json"), has("--quiet"));
@@ -105,7 +104,7 @@ export async function run(argv: readonly string[], url: string): Promise<number>
   const failed = async (error: unknown): Promise<number> => (await import("./report.ts")).report(error, cli);
 
   const work = async (): Promise<number> => {
-    const name = commandIn(args);
+    const name = args[commandAt(args)];
     for (const [known, { summary, hidden, load }] of Object.entries(commands)) {
       const command = program.command(known, { hidden: hidden === true }).summary(summary);
       if (known === name) (await load()).define(withGlobals(command), cli);

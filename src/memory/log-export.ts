@@ -82,11 +82,11 @@ export function createLogExport({ outbox, saves, claims, clock, paths, rotate, k
         `${path} held ${found === "scaffold" ? "an empty scaffold" : "something that is not JSON Lines"}; it was moved to ${moved}`,
       );
     await appendLines(path, []);
-    const now = await stands(path);
-    const seq = mark ? await written(log, mark, now) : 0;
-    const begun = { path, ino: now.ino, size: now.size, seq };
-    await outbox.setMark(log, begun);
-    return { ...begun, safe_size: now.size, safe_seq: seq };
+    if (mark) await sync(mark.path);
+    const seq = mark ? await written(log, mark, await stands(path)) : 0;
+    const begun = { path, ...(await stands(path)), seq };
+    await secure(log, begun); // a crash from here on must not count what was there before us as someone else's
+    return { ...begun, safe_size: begun.size, safe_seq: seq };
   };
 
   /** Another name in paths.json: the changelog is exported anew, the other logs go on there. */
@@ -236,7 +236,7 @@ export function createLogExport({ outbox, saves, claims, clock, paths, rotate, k
     return { ...next, safe_size: from.safe_size, safe_seq: from.safe_seq };
   };
 
-  const secure = async (log: LogName, mark: Mark) => {
+  const secure = async (log: LogName, mark: Omit<Mark, "safe_size" | "safe_seq">) => {
     await sync(paths[log]);
     await outbox.setSafe(log, mark);
   };

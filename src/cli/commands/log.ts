@@ -34,6 +34,7 @@ export function define(command: Command, cli: Cli): void {
     { 0: "done", 1: "failed", 2: "wrong usage or configuration" },
   ).action(async (log: LogKind, flags: Flags) => {
     checkFlags(log, flags);
+    const asked = limitOf(flags.limit);
     const since = flags.since === undefined ? undefined : await timeOf(flags.since, "--since");
     const memory = await cli.memory();
     const bad = new Map<string, number>();
@@ -44,15 +45,16 @@ export function define(command: Command, cli: Cli): void {
       since,
       onBad: ({ why }) => bad.set(why, (bad.get(why) ?? 0) + 1),
     };
-    const limit = limitOf(flags.limit) ?? (cli.out.json && flags.follow !== true ? Number.POSITIVE_INFINITY : FOR_PEOPLE);
-    const lines = await memory.log(log, { ...query, limit });
+    const limit = asked ?? (cli.out.json && flags.follow !== true ? Number.POSITIVE_INFINITY : FOR_PEOPLE);
     const show = (line: LogValue) => say(log, line, cli);
     if (flags.follow === true) {
-      const tell = (line: LogValue) => (cli.out.json ? cli.out.line(line) : cli.out.say(show(line)));
-      for (const line of lines) await tell(line);
       const until = AbortSignal.any([cli.interrupted(), cli.out.closed]);
-      for await (const line of memory.followLog(log, until, query)) await tell(line);
-    } else cli.out.answer(lines, () => (lines.length === 0 ? nothing(log, flags) : lines.map(show).join("\n")));
+      for await (const line of memory.followLog(log, until, { ...query, limit }))
+        await (cli.out.json ? cli.out.line(line) : cli.out.say(show(line)));
+    } else {
+      const lines = await memory.log(log, { ...query, limit });
+      cli.out.answer(lines, () => (lines.length === 0 ? nothing(log, flags) : lines.map(show).join("\n")));
+    }
     for (const [why, n] of bad)
       if (why !== "blank") cli.out.warn(`${plural(n, "line")} of the log could not be read (${why}); see \`aftersave doctor\``);
   });

@@ -17,9 +17,9 @@ export function define(command: Command, cli: Cli): void {
       .option("--file <path>", "take the content from this file"),
   ).action(async (key: string, text: string | undefined, flags: SaveFlags) => {
     const options = saveOptions(flags);
+    const body = await contentOf(text, flags);
     const memory = await cli.memory();
-    const path = pathOf(memory, key);
-    const receipt = await memory.replace(path, await contentOf(text, flags), metaOf(flags), options);
+    const receipt = await memory.replace(pathOf(memory, key), body, metaOf(flags), options);
     await accepted(cli, memory, receipt, flags);
   });
 }
