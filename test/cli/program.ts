@@ -60,11 +60,17 @@ export async function run(args: readonly string[], options: RunOptions = {}): Pr
 export async function ask(args: readonly string[], options: RunOptions = {}) {
   const { code, stdout, stderr } = await run(["--json", ...args], options);
   expect(stdout.trimEnd().split("\n")).toHaveLength(1);
-  return { code, answer: JSON.parse(stdout) as Answer, stderr };
+  return { code, answer: JSON.parse(stdout) as Answer & readonly Answer[], stderr };
 }
 
-// oxlint-disable-next-line typescript/no-explicit-any -- tests look into documents of every shape
-export type Answer = any;
+/** A document of any command. */
+export interface Answer {
+  readonly [field: string]: unknown;
+  readonly error?: { readonly code: string; readonly message: string };
+  readonly uploads?: readonly Answer[];
+  readonly refused?: readonly Answer[];
+  readonly timestamp?: string;
+}
 
 /** A new folder; with `config`, a memory root that has one folder target, changed by it. */
 export function makeRoot(config?: Readonly<Record<string, unknown>> | string): string {

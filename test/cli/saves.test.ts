@@ -81,7 +81,7 @@ describe("append, replace, archive", () => {
     });
     const some = await ask(["append", "Meta/a.txt", "x", "--wait"], { cwd: root });
     expect(some.code).toBe(3);
-    expect(some.answer.uploads.map(({ status }: Answer) => status)).toEqual(["success", "token_missing"]);
+    expect(some.answer.uploads?.map(({ status }: Answer) => status)).toEqual(["success", "token_missing"]);
     const none = await ask(["append", "Core/a.txt", "x", "--wait"], { cwd: root });
     expect(none).toMatchObject({ code: 4, answer: { uploads: [{ status: "token_missing", code: "E_TOKEN_MISSING" }] } });
   });
@@ -139,7 +139,7 @@ describe("sync-file", () => {
     expect(answer).toMatchObject({ status: "fail", attempts: 0, code: "E_TOKEN_MISSING" });
     const status = await ask(["status", "--check"], { cwd: root });
     expect(status).toMatchObject({ code: 4, answer: { targets: { drive: { state: "signed_out" } } } });
-    expect(status.answer.pending + status.answer.failed).toBe(1);
+    expect(Number(status.answer["pending"]) + Number(status.answer["failed"])).toBe(1);
   });
 
   test("someone else's edit at the target is kept, and exits 5", async () => {
@@ -195,7 +195,7 @@ describe("flush, status, log, sweep, doctor", () => {
     for (const chat of ["a", "b", "a"]) await run(["append", "x.txt", "x", "--chat", chat], { cwd: root });
     await run(["replace", "y.txt", "1"], { cwd: root });
     await run(["replace", "y.txt", "2"], { cwd: root });
-    const log = async (...args: string[]) => (await ask(["log", ...args], { cwd: root })).answer as Answer[];
+    const log = async (...args: string[]) => (await ask(["log", ...args], { cwd: root })).answer as readonly Answer[];
     expect((await log("changes")).map(({ place }) => place)).toEqual([1, 2, 3, 4, 5]);
     expect((await log("changes", "--chat", "a")).map(({ place }) => place)).toEqual([1, 3]);
     expect((await log("changes", "--file", "Data/y.txt", "--limit", "1")).map(({ place }) => place)).toEqual([5]);
@@ -203,6 +203,23 @@ describe("flush, status, log, sweep, doctor", () => {
     expect(await log("changes", "--since", "2031-01-01T00:00:00Z")).toEqual([]);
     expect(await log("archives")).toEqual([expect.objectContaining({ file: "y.txt", reason: "replace" })]);
     expect((await run(["log", "--status", "fail"], { cwd: root })).stdout).toBe("The log of uploads has no such line.\n");
+  });
+
+  test("the changelog's chain can be checked with nothing but docs/cli-json.md", async () => {
+    const root = makeRoot({});
+    await run(["append", "ä.txt", "1", "--tag", "t", "--reason", "é"], { cwd: root });
+    await run(["replace", "ä.txt", "2"], { cwd: root });
+    const fields = ["file", "sha256", "size", "prev_sha256", "archived_as", "chat_name", "context_tags"];
+    fields.push("model", "session_id", "tool", "reason", "origin");
+    let prev: unknown = null;
+    for (const line of (await ask(["log", "changes"], { cwd: root })).answer as readonly Answer[]) {
+      const commitment = sha256(`${String(line["salt"])}\n${JSON.stringify(fields.map((field) => line[field]))}`);
+      const { place, version, op, timestamp } = line;
+      expect(line["prev"]).toBe(prev);
+      expect(line["sum"]).toBe(sha256(JSON.stringify([prev, place, version, op, timestamp, commitment])));
+      prev = line["sum"];
+    }
+    expect(prev).not.toBeNull();
   });
 
   test("sweep versions what others did; what cannot be memory is listed, exit 3", async () => {
@@ -214,7 +231,7 @@ describe("flush, status, log, sweep, doctor", () => {
     });
     put(root, "Data/con.txt", "x");
     const { code, answer } = await ask(["sweep"], { cwd: root });
-    expect({ code, changed: answer.changed, codes: answer.refused.map((each: Answer) => each.code) }).toEqual({
+    expect({ code, changed: answer.changed, codes: answer.refused?.map((each: Answer) => each.code) }).toEqual({
       code: 3,
       changed: [],
       codes: ["E_KEY_NAME"],
@@ -229,7 +246,7 @@ describe("flush, status, log, sweep, doctor", () => {
     expect((await run(["doctor", "--rebuild"], { cwd: root })).code).toBe(0);
     const [line] = (await ask(["log", "changes"], { cwd: root })).answer;
     const again = await ask(["append", "a.txt", "2"], { cwd: root });
-    expect(again.answer).toMatchObject({ prev_sha256: line.sha256 });
+    expect(again.answer).toMatchObject({ prev_sha256: line?.["sha256"] });
     expect((await ask(["status"], { cwd: root })).answer).toMatchObject({ files: 1 });
   });
 });
@@ -259,8 +276,8 @@ describe("ingest", () => {
       [4, undefined, "append", "hook.txt"],
       [5, undefined, "archive", "a.txt"],
     ]);
-    expect(replies[1].warnings).toEqual(['the unknown field "mood" was ignored']);
-    expect(replies[2].sha256).toBe(sha256(Buffer.from([0, 255])));
+    expect(replies[1]?.["warnings"]).toEqual(['the unknown field "mood" was ignored']);
+    expect(replies[2]?.["sha256"]).toBe(sha256(Buffer.from([0, 255])));
     expect(existsSync(join(root, "Data/a.txt"))).toBe(false);
   });
 
@@ -292,7 +309,7 @@ describe("ingest", () => {
       [8, "E_STALE"],
       [9, undefined],
     ]);
-    expect(replies[5].id).toBe(7);
+    expect(replies[5]?.["id"]).toBe(7);
     expect(read(root, "Data/a.txt")).toBe("x");
   });
 
