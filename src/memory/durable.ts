@@ -138,6 +138,7 @@ export async function createDurably(path: string, bytes: Bytes, mode: number): P
 export interface Appended {
   /** Size of the file afterwards. Larger than expected when another program wrote at the same time. */
   readonly size: number;
+  readonly ino: bigint;
   readonly stamp: string | null;
 }
 
@@ -153,7 +154,7 @@ export async function appendDurably(path: string, bytes: Uint8Array): Promise<Ap
     await handle.utimes(sealed / 1000, sealed / 1000);
     await handle.datasync();
     const after = await handle.stat({ bigint: true });
-    return { size: Number(after.size), stamp: sealedStamp(after, sealed) };
+    return { size: Number(after.size), ino: after.ino, stamp: sealedStamp(after, sealed) };
   } finally {
     await handle.close();
   }

@@ -90,7 +90,7 @@ export function createJournal({ saves, heads, places, targetsFor, step }: Journa
     if (grows(intent)) {
       unmoved();
       const appended: Appended = await appendDurably(path, bytes as Uint8Array);
-      if (appended.size !== intent.new.size) throw new Interleaved();
+      if (appended.size !== intent.new.size || !seen.startsWith(`${appended.ino}:`)) throw new Interleaved();
       return appended.stamp;
     }
     const { new: content } = intent;

@@ -241,6 +241,20 @@ describe("bytes that another program appends while we append", () => {
     expect(data(KEY)).not.toBe("");
   });
 
+  it("a file replaced under our write by one as long is noticed all the same", async () => {
+    const { memory, read, root, archives } = await roots.fresh();
+    await memory.append(KEY, "begin\n");
+    stranger.around = (path, ours, write) => {
+      writeFileSync(`${path}.new`, "BEGIN\n");
+      renameSync(`${path}.new`, path);
+      return write(path, ours);
+    };
+    expect(await codeOf(memory.append(KEY, "ours\n"))).toBe("E_INTERLEAVED");
+    expect(archives().map((name) => readFileSync(`${root}/Data/Archive/${name}`, "utf8"))).toEqual(["begin\n"]);
+    expect(await memory.saved(KEY)).toMatchObject({ unchanged: true, sha256: sha256("BEGIN\nours\n") });
+    expect(read(KEY)).toBe("BEGIN\nours\n");
+  });
+
   it("a file replaced under our write keeps what was accepted, and both programs' bytes", async () => {
     const { memory, read, root, archives } = await roots.fresh();
     await memory.append(KEY, "begin\n");
