@@ -2,7 +2,7 @@
  * What a command says: answers to stdout, everything else to stderr; colours and wrapping only on a terminal.
  * @module
  */
-import { styleText } from "node:util";
+import { stripVTControlCharacters, styleText } from "node:util";
 
 export type Style = "bold" | "dim" | "red" | "green" | "yellow" | "cyan";
 
@@ -41,7 +41,7 @@ export function wrap(text: string, width: number): string {
       for (const word of line.slice(indent.length).split(" ")) {
         const row = rows.at(-1) ?? "";
         const longer = row === "" ? word : `${row} ${word}`;
-        if (row === "" || indent.length + longer.length <= width) rows[rows.length - 1] = longer;
+        if (row === "" || indent.length + stripVTControlCharacters(longer).length <= width) rows[rows.length - 1] = longer;
         else rows.push(word);
       }
       return rows.map((row) => (row === "" ? "" : indent + row)).join("\n");
