@@ -59,6 +59,7 @@ async function openTrusted(stateDir: string, clock: Clock): Promise<State | unde
   const state = await openState(stateDir, clock).catch(unlessCorrupt);
   try {
     await state?.saves.last();
+    await state?.saves.intents();
     return state;
   } catch (error) {
     await state?.close();
