@@ -27,7 +27,8 @@ export const errorDocument = ({ code, message, hint, data, details }: AftersaveE
 /** The parser's complaint as an error of ours. */
 function usageError(error: CommanderError): AftersaveError {
   const message = error.code === "commander.help" ? "no command was given" : error.message.replace(/^error: /, "");
-  const hint = "`aftersave --help` lists the commands, `aftersave help COMMAND` what one takes.";
+  const text = error.code === "commander.unknownOption" ? "; a text that begins with - goes behind --" : "";
+  const hint = `\`aftersave --help\` lists the commands, \`aftersave help COMMAND\` what one takes${text}.`;
   return new AftersaveError("E_USAGE", message.replaceAll(/\s*\n\s*/g, " "), { hint, cause: error });
 }
 

@@ -31,9 +31,9 @@ const commands: Readonly<Record<string, Entry>> = {
   worker: { summary: "upload in the background", hidden: true, load: () => import("./commands/worker.ts") },
 };
 
-/** A text such as "- a point" looks like an option to the parser. NUL cannot be in an argument, so it can mark one. */
+/** A text such as "- a point" or "---\ntitle: …" looks like an option to the parser. No argument holds a NUL, so it can mark one. */
 const MARK = "\0";
-const marked = (text: string) => (/^-\s/.test(text) ? MARK + text : text);
+const marked = (text: string) => (/^-[^\s=]*\s/.test(text) ? MARK + text : text);
 const unmarked = (value: unknown): unknown => {
   if (Array.isArray(value)) return value.map(unmarked);
   return typeof value === "string" && value.startsWith(MARK) ? value.slice(1) : value;
@@ -80,7 +80,11 @@ export async function run(argv: readonly string[], url: string): Promise<number>
     memory: (options = {}) => (opening ??= import("../index.ts").then(({ openMemory }) => openMemory({ root, ...options }))),
     interrupted() {
       const controller = new AbortController();
-      process.once("SIGINT", () => controller.abort(new DOMException("interrupted", "AbortError")));
+      // not `once`: a library's handler that finds itself alone ends the process
+      process.on("SIGINT", function again() {
+        if (controller.signal.aborted) process.off("SIGINT", again).kill(process.pid, "SIGINT");
+        controller.abort(new DOMException("interrupted", "AbortError"));
+      });
       return controller.signal;
     },
     exit: 0,

@@ -47,7 +47,12 @@ export async function accepted(cli: Cli, memory: Memory, receipt: Receipt, { wai
     cli.out.answer(receipt, () => sayReceipt(receipt, cli.out.paint));
     return;
   }
-  const settled = await memory.settle(receipt, { asked: true, signal: cli.interrupted() });
+  const signal = cli.interrupted();
+  const settled = await memory.settle(receipt, { asked: true, signal }).catch((error: unknown) => {
+    if (!signal.aborted) throw error;
+    cli.out.warn("stopped waiting: the save is accepted, `aftersave flush` uploads it");
+    return receipt;
+  });
   cli.out.answer(settled, () => sayReceipt(settled, cli.out.paint));
   cli.exit = exitOfUploads(settled.uploads);
 }

@@ -69,7 +69,7 @@ describe("the background worker", () => {
 describe("Ctrl-C", () => {
   const ended = async (child: ChildProcess) => ((await once(child, "close")) as [number | null])[0];
 
-  test("during flush stops cleanly and says what is left; the next flush uploads it", async () => {
+  test("during flush stops cleanly and says what is left", async () => {
     const root = makeRoot({ targets: { drive: { type: "folder", enabled: true, path: "./", bytes_per_second: "20KB" } } });
     put(root, "Data/big.txt", "x".repeat(1_000_000));
     await run(["sweep"], { cwd: root });
@@ -83,6 +83,21 @@ describe("Ctrl-C", () => {
     expect(await ended(flush)).toBe(1);
     expect(JSON.parse(stdout)).toEqual({ uploaded: 0, skipped: 0, failed: 0, pending: 1 });
     expect(existsSync(join(root, "Drive/MemoryVDB/big.txt"))).toBe(false);
+  });
+
+  test("during --wait answers the receipt of the save, which is accepted", async () => {
+    const root = makeRoot({ targets: { drive: { type: "folder", enabled: true, path: "./", bytes_per_second: "20KB" } } });
+    const file = put(root, "big.txt", "x".repeat(1_000_000));
+    const save = start(["--json", "replace", "big.txt", "--file", file, "--wait"], { cwd: root });
+    let stdout = "";
+    save.stdout.on("data", (piece: Buffer) => (stdout += piece.toString()));
+    const mirror = join(root, "Drive/MemoryVDB");
+    const begun = () => expect(existsSync(mirror) ? readdirSync(mirror, { recursive: true }) : []).not.toEqual([]);
+    await vi.waitFor(begun, patient);
+    save.kill("SIGINT");
+    expect(await ended(save)).toBe(1);
+    expect(JSON.parse(stdout)).toMatchObject({ op: "replace", size: 1_000_000, uploads: [{ status: "pending" }] });
+    expect(await pendingOf(root)).toBe(1);
   });
 
   test("ends log --follow, which has shown each new line", async () => {

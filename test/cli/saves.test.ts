@@ -38,6 +38,14 @@ describe("append, replace, archive", () => {
     expect(line).toMatchObject({ reason: "- r", origin: "agent", version: answer.version });
   });
 
+  test("text may begin like an option: a list, front matter, or anything behind --", async () => {
+    const root = makeRoot({});
+    const texts = ["- one\n", "---\ntitle: a=b\n---\n", "-x y"];
+    for (const text of texts) expect((await run(["append", "a.txt", text], { cwd: root })).code).toBe(0);
+    expect((await run(["append", "a.txt", "--quiet", "--", "--json"], { cwd: root })).code).toBe(0);
+    expect(read(root, "Data/a.txt")).toBe(`${texts.join("")}--json`);
+  });
+
   test("bytes from stdin and from a file arrive as they are, large ones too", async () => {
     const root = makeRoot({});
     const bytes = Buffer.alloc(20_000_000, Buffer.from([0, 0xff, 0x0d, 0x0a, 0xc3]));

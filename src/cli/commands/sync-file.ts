@@ -28,11 +28,10 @@ export function define(command: Command, cli: Cli): void {
   ).action(async (texts: string[], flags: MetaOptions) => {
     const memory = await cli.memory();
     const paths = texts.map((text) => pathOf(memory, text));
-    const signal = cli.interrupted();
     const results: FileResult[] = [];
     const next = paths.entries();
     const work = async () => {
-      for (const [at, path] of next) results[at] = await memory.upload(path, metaOf(flags), { asked: true, signal });
+      for (const [at, path] of next) results[at] = await memory.upload(path, metaOf(flags), { asked: true });
     };
     await Promise.all(Array.from({ length: AT_ONCE }, work));
     cli.out.answer(results.length === 1 ? results[0] : results, () => results.map((result) => say(result, cli)).join("\n"));
