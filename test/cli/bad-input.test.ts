@@ -181,7 +181,8 @@ describe("the state file", () => {
       code: 0,
       stderr: expect.stringContaining("warning: the state file was damaged; it was moved to"),
     });
-    const { answer } = await ask(["log", "changes"], { cwd: root });
+    const { answer, stderr: later } = await ask(["log", "changes"], { cwd: root });
+    expect(later).toBe("");
     expect(answer.map(({ place, op, file }: Answer) => [place, op, file])).toEqual([
       [1, "append", "a.txt"],
       [2, "append", "a.txt"],
