@@ -27,8 +27,8 @@ export interface Running {
 
 /** Starts the bundled writer. `wrapper` is a command that runs it, such as strace with its arguments. */
 export function startWriter(program: string, orders: Orders, wrapper: readonly string[] = []): Running {
-  const [command = process.execPath, ...rest] = [...wrapper, process.execPath, program, JSON.stringify(orders)];
-  const child = spawn(command, rest, {
+  const [command, ...rest] = [...wrapper, process.execPath, program, JSON.stringify(orders)];
+  const child = spawn(command ?? process.execPath, rest, {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, AFTERSAVE_NO_BACKGROUND: "1", UV_THREADPOOL_SIZE: wrapper.length > 0 ? "1" : "4" },
   });

@@ -16,7 +16,8 @@ import { makeRoot } from "./root.ts";
 
 export type FileSystem = "ext4" | "xfs" | "tmpfs";
 
-const run = (command: string, ...args: string[]) =>
+/** Runs a tool of the system to its end; throws when it fails. */
+export const run = (command: string, ...args: string[]) =>
   execFileSync(command, args, { stdio: ["ignore", "pipe", "pipe"], encoding: "utf8" });
 
 /** A file system that may be broken. `path` is where it is mounted. */

@@ -114,7 +114,9 @@ async function perform(act: Act, key: string): Promise<void> {
     say({ did: act });
     return;
   }
-  const { op, next, work } = prepare(act, key) ?? (prepare("append", key) as Doing);
+  const prepared = prepare(act, key) ?? prepare("append", key);
+  if (!prepared) throw new Error(`nothing to do for ${act}`);
+  const { op, next, work } = prepared;
   const old = content(key);
   const doing = {
     doing: act,

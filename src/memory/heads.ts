@@ -36,7 +36,7 @@ export interface Heads {
   /** Makes the head's content a file at `to` that did not exist (`EEXIST` otherwise): a link where possible, else a copy. */
   become(content: Content, to: string, owner: Owner | undefined): Promise<void>;
   /** Takes a file that was written elsewhere below `state_dir` as the head. */
-  adopt(base: string, spooled: string, mode: number): Promise<void>;
+  adopt(base: string, spooled: string, mode: number | undefined): Promise<void>;
   /** Undoes `adopt`. */
   release(base: string, spooled: string): Promise<void>;
   /** Whether the file at `path` is this head under another name, or a beginning of a copy of it. */
@@ -112,7 +112,7 @@ export function createHeads(directory: string): Heads {
       await fsyncFolder(dirname(to));
     },
     async adopt(base, spooled, mode) {
-      await chmod(spooled, mode);
+      if (mode !== undefined) await chmod(spooled, mode);
       await moveDurably(spooled, path(base));
     },
     release: (base, spooled) => rename(path(base), spooled),

@@ -68,12 +68,12 @@ export function createJournal({ saves, heads, places, targetsFor, step }: Journa
   };
 
   /** As open to others as the live file: the head becomes the archive copy when that is gone. */
-  const headMode = (owner: Owner | undefined) => (owner ? (owner.mode & 0o777) | 0o600 : 0o666 & ~process.umask());
+  const headMode = (owner: Owner | undefined) => (owner ? (owner.mode & 0o777) | 0o600 : undefined);
 
   const makeHead = async (intent: Intent & { new: Content }, bytes: NewBytes, owner: Owner | undefined) => {
     if (isSpooled(bytes)) await heads.adopt(intent.new.base, bytes.spooled, headMode(owner));
     else if (grows(intent)) await heads.grow(intent.new.base, intent.old?.size ?? 0, bytes);
-    else await heads.create(intent.new.base, bytes, headMode(owner));
+    else await heads.create(intent.new.base, bytes, headMode(owner) ?? 0o666);
     await step?.("headed");
   };
 

@@ -101,7 +101,7 @@ it(`whatever was accepted is kept, in order, once (seed ${seed})`, { timeout: 12
           await memories[event.writer]!.close();
           memories[event.writer] = await open();
         } else
-          await perform(memories[event.writer]!, event.op, event.key, event.body).then(take, (error: { code?: unknown }) => {
+          await perform(memories[event.writer]!, event.op, event.key, event.body).then(take, (error: unknown) => {
             const codes = {
               archive: ["E_NOT_FOUND"],
               saved: ["E_NOT_FOUND"],
@@ -110,7 +110,7 @@ it(`whatever was accepted is kept, in order, once (seed ${seed})`, { timeout: 12
               replace: [],
               stream: [],
             };
-            if (!(codes[event.op] as unknown[]).includes(error.code)) throw error;
+            if (!(codes[event.op] as unknown[]).includes((error as { code?: unknown }).code)) throw error;
           });
       };
       try {

@@ -1,5 +1,4 @@
 /** Disks that are full, read-only or broken: the old content stays, the error says what to do, and the next save works. */
-import { execFileSync } from "node:child_process";
 import { closeSync, fstatSync, fsyncSync, ftruncateSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,7 +7,7 @@ import { bundleChildren, type Bundle } from "../../scripts/campaign/bundle.ts";
 import { examine } from "../../scripts/campaign/check.ts";
 import { startWriter } from "../../scripts/campaign/child.ts";
 import type { Act, Did } from "../../scripts/campaign/orders.ts";
-import { createVolume, whyNoVolume, type FileSystem, type Volume } from "../../scripts/campaign/power.ts";
+import { createVolume, run, whyNoVolume, type FileSystem, type Volume } from "../../scripts/campaign/power.ts";
 import { filesBelow, makeRoot, removeRoot } from "../../scripts/campaign/root.ts";
 import { openMemory, type Memory, type Receipt } from "../../src/open.ts";
 import { anySeed } from "../../src/testing/random.ts";
@@ -174,12 +173,7 @@ describe("a file system that turns read-only", () => {
     await withMemory(root, async (memory) => accepted.push(did(await memory.append(KEY, "one\n"))));
     volume.remount("ro");
     undo.push(() => volume.remount("rw"));
-    const answer: unknown = await openMemory({ root })
-      .then(
-        async (memory) => memory.append(KEY, "two\n").finally(() => memory.close()),
-        (error: unknown) => error,
-      )
-      .catch((error: unknown) => error);
+    const answer: unknown = await withMemory(root, (memory) => memory.append(KEY, "two\n")).catch((error: unknown) => error);
     expect(answer).toMatchObject({ code: "E_READ_ONLY", hint: expect.any(String) });
     volume.remount("rw");
     await withMemory(root, async (memory) => accepted.push(did(await memory.append(KEY, "three\n"))));
@@ -195,10 +189,10 @@ describe("a file that the system does not let go", () => {
     const root = rootOn(volume, "all");
     const accepted: Did[] = [];
     const path = join(root, "Data", KEY);
-    undo.push(() => execFileSync("chattr", ["-R", "-i", root]));
+    undo.push(() => run("chattr", "-R", "-i", root));
     await withMemory(root, async (memory) => {
       accepted.push(did(await memory.append(KEY, "one\n")));
-      execFileSync("chattr", ["+i", path]);
+      run("chattr", "+i", path);
       const saves = [() => memory.append(KEY, "two\n"), () => memory.replace(KEY, "whole"), () => memory.archive(KEY)];
       for (const save of saves) {
         await expect(save()).rejects.toMatchObject({ code: "E_PERMISSION", hint: expect.stringMatching(/owner and mode/) });
@@ -206,7 +200,7 @@ describe("a file that the system does not let go", () => {
       }
       accepted.push(did(await memory.append("Meta/other.txt", "well\n")));
       expect(filesBelow(join(root, "Data"))).toEqual([KEY, "Meta/other.txt"]);
-      execFileSync("chattr", ["-i", path]);
+      run("chattr", "-i", path);
       accepted.push(did(await memory.append(KEY, "three\n")));
       expect(readFileSync(path, "utf8")).toBe("one\nthree\n");
     });
@@ -216,17 +210,7 @@ describe("a file that the system does not let go", () => {
 
 const whyNoStrace = (() => {
   try {
-    execFileSync("strace", [
-      "-f",
-      "-qq",
-      "-o",
-      "/dev/null",
-      "-e",
-      "trace=fsync",
-      "-e",
-      "inject=fsync:error=EIO:when=1000",
-      "true",
-    ]);
+    run("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync", "-e", "inject=fsync:error=EIO:when=1000", "true");
     return undefined;
   } catch (error) {
     return `strace cannot inject faults here: ${error instanceof Error ? error.message.split("\n")[0] : String(error)}`;
@@ -296,7 +280,8 @@ describe("system calls that fail once, or from some moment on", () => {
       `inject=${calls}:error=${error}:when=${when}`,
     ]).ended;
     const note = `seed ${seed}\n${ended.stderr}\n${JSON.stringify(ended.failed)}`;
-    expect(readFileSync(trace, "utf8"), note).toContain("(INJECTED)");
+    const injected = readFileSync(trace, "utf8").split("(INJECTED)").length - 1; // strace counts for each thread and call
+    expect(injected, note).toBeGreaterThan(0);
     rmSync(trace);
     for (const { code, hint, live } of ended.failed) {
       expect(code, note).toMatch(/^E_(IO|NO_SPACE|PERMISSION|READ_ONLY)$/);
@@ -304,9 +289,10 @@ describe("system calls that fail once, or from some moment on", () => {
       expect(live, note).not.toBe("other");
     }
     expect(ended.accepted.length + ended.failed.length, note).toBe(script.length);
-    if (!when.endsWith("+")) expect(ended.accepted.at(-1)?.file, note).toBe(b); // the fault is gone: the last save works
+    if (!when.endsWith("+")) expect(ended.failed.length, note).toBeLessThanOrEqual(injected); // no save fails for an older fault
     const { accepted, unsure } = ended;
-    const { problems } = await examine(root, { accepted, unsure, foreign: (key) => key === b });
+    const next = await withMemory(root, (memory) => memory.append(a, "the fault is gone"));
+    const { problems } = await examine(root, { accepted: [...accepted, did(next)], unsure, foreign: (key) => key === b });
     expect(problems, note).toEqual([]);
   });
 });
