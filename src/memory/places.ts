@@ -145,10 +145,11 @@ export function createPlaces(root: string, dataDir: string, archive: ArchiveFold
       const asKey = resolve(dataDir, text);
       const paths = [resolve(cwd, text), resolve(root, text)].filter((path) => inside(dataDir, path));
       const candidates = inside(dataDir, asKey) ? [...paths, asKey] : paths;
-      const found = candidates.find((path) => stat(path)) ?? candidates[0];
-      if (found !== undefined) return parseKey(toKey(found));
-      if (resolve(cwd, text) === dataDir || asKey === dataDir)
+      const existing = candidates.find((path) => stat(path));
+      if (existing !== undefined) return parseKey(toKey(existing));
+      if ([resolve(cwd, text), resolve(root, text), asKey].includes(dataDir))
         throw new AftersaveError("E_KEY_FOLDER", `${JSON.stringify(text)} is the data folder`, { hint: "Name a file in it." });
+      if (candidates[0] !== undefined) return parseKey(toKey(candidates[0]));
       throw outside(JSON.stringify(text), dataDir);
     },
   };

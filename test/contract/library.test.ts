@@ -210,6 +210,13 @@ describe("driveUpload", () => {
     expect(existsSync(join(root, "logs"))).toBe(false);
   });
 
+  test("a folder is refused as a folder, however it is named", async () => {
+    const root = makeRoot();
+    write(root, "Data/Meta/a.txt", "1");
+    for (const path of ["Data", "Data/", join(root, "Data"), "Data/Meta", "Meta", "."])
+      await expect(driveUpload(path, {}, { root, env: {} }), path).rejects.toMatchObject({ code: "E_KEY_FOLDER", exit: 2 });
+  });
+
   test("someone else's edit at the target is kept beside ours and told", async () => {
     const root = makeRoot();
     const memory = await open(root);

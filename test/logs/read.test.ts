@@ -192,7 +192,7 @@ describe("followLog", () => {
   it("begins with the first line of a log that does not exist yet", async () => {
     const path = folder.next();
     const stop = new AbortController();
-    const lines = followLog(path, stop.signal, { everyMs: 5 });
+    const lines = followLog(path, stop.signal, { everyMs: 5, from: 0 });
     const first = lines.next();
     mkdirSync(dirname(path));
     writeFileSync(path, '{"n":1}\n');
