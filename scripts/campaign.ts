@@ -8,7 +8,7 @@
 import { parseArgs } from "node:util";
 import { bundleChildren } from "./campaign/bundle.ts";
 import { crowd } from "./campaign/crowd.ts";
-import { createVictim, journal } from "./campaign/kill.ts";
+import { calls, createVictim, journal, whyNoStrace } from "./campaign/kill.ts";
 import { createOutage, whyNoVolume } from "./campaign/power.ts";
 import { makeRoot, removeRoot } from "./campaign/root.ts";
 import { anySeed } from "../src/testing/random.ts";
@@ -41,7 +41,17 @@ async function kills(writer: string): Promise<void> {
         const own = seed + round * 1000 + steps.indexOf(step);
         await check(`kill at ${step} of ${act}, seed ${own}`, () => victim.atStep(act, step, own));
       }
+    for (const [call, times] of whyNoStrace() === undefined ? calls : [])
+      for (let nth = 1; nth <= times; nth++) {
+        const own = seed + round * 1000 + nth;
+        await check(`kill at ${call} ${nth}, seed ${own}`, () => victim.atCall(call, nth, own));
+      }
     removeRoot(root);
+  }
+  const none = whyNoStrace();
+  if (none !== undefined) {
+    skipped += size.rounds * calls.reduce((sum, [, times]) => sum + times, 0);
+    console.log(`SKIPPED kills at system calls: ${none}`);
   }
   for (let first = 0; first < size.kills; first += size.perRoot) {
     const root = makeRoot();
@@ -65,15 +75,17 @@ async function power(writer: string): Promise<void> {
       continue;
     }
     for (let first = 0; first < size.cuts / 2; first += size.perVolume) {
-      const outage = createOutage(writer, type);
+      const stateElsewhere = (first / size.perVolume) % 2 === (type === "ext4" ? 0 : 1);
+      const place = `${type}${stateElsewhere ? ", state elsewhere" : ""}`;
+      const outage = createOutage(writer, type, stateElsewhere);
       try {
         for (let n = first; n < first + size.perVolume; n++) {
           const own = seed + n + (type === "xfs" ? 500_000 : 0);
-          await check(`power cut on ${type}, ${n - first + 1} of its volume, seed ${own}`, () =>
+          await check(`power cut on ${place}, ${n - first + 1} of its volume, seed ${own}`, () =>
             outage.cut(own, n % 4 === 0 ? 900 : 200),
           );
         }
-        console.log(`  ${first + size.perVolume} power cuts on ${type}, the last volume had ${outage.accepted()} saves`);
+        console.log(`  ${first + size.perVolume} power cuts on ${place}, the last volume had ${outage.accepted()} saves`);
       } finally {
         outage.remove();
       }

@@ -2,12 +2,14 @@
  * `kill -9` at each step of the journal and at random moments, against a record of what was accepted.
  * @module
  */
+import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Step } from "../../src/memory/journal.ts";
 import { seededRandom } from "../../src/testing/random.ts";
 import { examine, type Examined } from "./check.ts";
 import { startWriter, type Ended } from "./child.ts";
 import type { Act, Did } from "./orders.ts";
+import { run } from "./power.ts";
 
 /** Every act with the steps that it comes through. */
 export const journal: readonly { readonly act: Act; readonly steps: readonly Step[] }[] = [
@@ -20,6 +22,28 @@ export const journal: readonly { readonly act: Act; readonly steps: readonly Ste
   { act: "saved-whole", steps: ["begun", "archived", "headed", "written", "accepted", "cleaned"] },
   { act: "saved-removal", steps: ["begun", "archived", "written", "accepted", "cleaned"] },
 ];
+
+/** System calls of a save, with how often the script below comes to each in one thread at least. */
+export const calls: readonly (readonly [call: string, times: number])[] = [
+  ["write", 4],
+  ["rename", 3],
+  ["link", 2],
+  ["unlink", 3],
+  ["fsync", 8],
+  ["fdatasync", 8],
+  ["utimensat", 3],
+  ["pwrite64", 60],
+];
+
+/** Why calls cannot be intercepted here; undefined when they can. */
+export function whyNoStrace(): string | undefined {
+  try {
+    run("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync", "-e", "inject=fsync:error=EIO:when=1000", "true");
+    return undefined;
+  } catch (error) {
+    return `strace cannot inject faults here: ${error instanceof Error ? error.message.split("\n")[0] : String(error)}`;
+  }
+}
 
 /** A root that is killed again and again, and what must be in it by now. */
 export function createVictim(writer: string, root: string) {
@@ -47,6 +71,25 @@ export function createVictim(writer: string, root: string) {
       return ended.signal === "SIGKILL"
         ? problems
         : [...problems, `the child did not come to ${step} of ${act}: ${ended.stderr}`];
+    },
+    /** Dies as it enters a system call for the nth time in one of its threads, before the call is done. */
+    async atCall(call: string, nth: number, seed: number): Promise<readonly string[]> {
+      const key = `Calls/${call}-${nth}.txt`;
+      const script = (["append", "append", "replace", "stream", "saved-growth", "archive", "append"] as const).map((act, n) => ({
+        act,
+        key,
+        size: n === 1 ? 1_700_000 : 2000, // the second is written in several pieces
+      }));
+      // writes are counted where they tell most: in the live file, and in the state
+      const path =
+        call === "write" ? join(root, "Data", key) : call === "pwrite64" ? join(root, ".aftersave/state.db-wal") : undefined;
+      const only = path === undefined ? [] : ["-P", path];
+      const inject = `inject=${call}:signal=SIGKILL:when=${nth}`;
+      const strace = ["strace", "-f", "-qq", "-o", "/dev/null", ...only, "-e", `trace=${call}`, "-e", inject];
+      const ended = await startWriter(writer, { root, seed, count: 0, script }, strace).ended;
+      const { problems } = await settle(ended);
+      const isKilled = ended.signal === "SIGKILL" || ended.code === 137;
+      return isKilled ? problems : [...problems, `the child did not come to ${call} ${nth}: ${ended.stderr}`];
     },
     /** Dies at a moment that `seed` chooses, up to `withinMs` after it began to save. */
     async atRandom(seed: number, withinMs: number): Promise<readonly string[]> {

@@ -13,7 +13,7 @@ export interface Orders {
   /** Saves to make, when there is no script. */
   readonly count: number;
   /** Just these, in order; the kill is meant for the last one. */
-  readonly script?: readonly { readonly act: Act; readonly key: string }[];
+  readonly script?: readonly { readonly act: Act; readonly key: string; readonly size?: number }[];
   /** Instead: appends this many numbered lines to one file. */
   readonly lines?: { readonly id: string; readonly key: string; readonly count: number };
   /** Goes on after a save that failed, and tells why it did. */

@@ -85,10 +85,14 @@ export function whyNoVolume(type: FileSystem): string | undefined {
   }
 }
 
-/** A memory root, its state, logs and folder target on one volume, cut again and again. */
-export function createOutage(writer: string, type: "ext4" | "xfs") {
+/**
+ * A memory root, its logs and folder target on one volume, cut again and again; the state too, unless it is elsewhere:
+ * then no sync of the state makes anything else durable by the way.
+ */
+export function createOutage(writer: string, type: "ext4" | "xfs", stateElsewhere: boolean) {
   const volume = createVolume(type, 320);
-  const root = makeRoot({}, volume.path);
+  const elsewhere = mkdtempSync(join(tmpdir(), "aftersave-state-"));
+  const root = makeRoot(stateElsewhere ? { state_dir: elsewhere } : {}, volume.path);
   run("sync", "-f", volume.path);
   const accepted: Did[] = [];
   const foreign = (key: string) => key.startsWith("Foreign/");
@@ -110,6 +114,9 @@ export function createOutage(writer: string, type: "ext4" | "xfs") {
       run("sync", "-f", volume.path);
       return problems;
     },
-    remove: () => volume.remove(),
+    remove() {
+      volume.remove();
+      rmSync(elsewhere, { recursive: true });
+    },
   };
 }

@@ -32,8 +32,8 @@ const live = (key: string) => join(root, "Data", key);
 const content = (key: string) => (existsSync(live(key)) ? readFileSync(live(key)) : undefined);
 
 /** Mostly small; now and then so large that a kill lands in the middle of a write. */
-function body(): Buffer {
-  const size = random() < 0.12 ? 200_000 + random() * 2_000_000 : 1 + random() * 400;
+function body(given?: number): Buffer {
+  const size = given ?? (random() < 0.12 ? 200_000 + random() * 2_000_000 : 1 + random() * 400);
   const line = `${seed} ${Math.floor(random() * 1e9)} äöü\r\n`;
   return Buffer.from(line.repeat(Math.ceil(size / line.length)));
 }
@@ -56,9 +56,9 @@ interface Doing {
   readonly work: () => Promise<Receipt>;
 }
 
-function prepare(act: Act, key: string): Doing | undefined {
+function prepare(act: Act, key: string, size?: number): Doing | undefined {
   const old = content(key);
-  const bytes = body();
+  const bytes = body(size);
   switch (act) {
     case "first":
     case "append":
@@ -106,7 +106,7 @@ function prepare(act: Act, key: string): Doing | undefined {
   }
 }
 
-async function perform(act: Act, key: string): Promise<void> {
+async function perform(act: Act, key: string, size?: number): Promise<void> {
   if (act === "flush" || act === "work") {
     say({ doing: act });
     if (act === "flush") await memory.flush();
@@ -114,7 +114,7 @@ async function perform(act: Act, key: string): Promise<void> {
     say({ did: act });
     return;
   }
-  const prepared = prepare(act, key) ?? prepare("append", key);
+  const prepared = prepare(act, key, size) ?? prepare("append", key, size);
   if (!prepared) throw new Error(`nothing to do for ${act}`);
   const { op, next, work } = prepared;
   const old = content(key);
@@ -149,9 +149,9 @@ if (orders.lines) {
   const { id, key, count } = orders.lines;
   for (let n = 0; n < count; n++) await memory.append(key, `${id} ${n} ${"x".repeat((n * 37) % 300)}\n`, { chat_name: id });
 } else if (orders.script) {
-  for (const [index, { act, key }] of orders.script.entries()) {
+  for (const [index, { act, key, size }] of orders.script.entries()) {
     armed = orders.kill !== undefined && index === orders.script.length - 1;
-    await perform(act, key);
+    await perform(act, key, size);
   }
 } else {
   armed = true;

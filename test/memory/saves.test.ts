@@ -507,6 +507,24 @@ describe("opening and closing", () => {
     expect(logLines(root, "memory_changelog")).toHaveLength(10);
   });
 
+  it("a log whose unsynced end a power cut took is whole again after the next opening", async () => {
+    const { memory, root } = await roots.fresh();
+    await memory.replace(KEY, "one");
+    await memory.replace(KEY, "two");
+    await memory.flush();
+    await memory.close();
+    const logs = ["memory_changelog", "archive_log", "upload_log"] as const;
+    const before = logs.map((log) => logLines(root, log));
+    for (const [log, left] of [
+      ["memory_changelog", 7],
+      ["archive_log", 0],
+      ["upload_log", 300],
+    ] as const)
+      truncateSync(join(root, `logs/${log}.json`), left);
+    await (await roots.open(root)).close();
+    expect(logs.map((log) => logLines(root, log))).toEqual(before);
+  });
+
   it("one unfinished save that cannot be settled does not keep the memory from opening", async () => {
     const root = roots.make();
     const stuck = new Error("the process died here");

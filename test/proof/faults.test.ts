@@ -6,6 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { bundleChildren, type Bundle } from "../../scripts/campaign/bundle.ts";
 import { examine } from "../../scripts/campaign/check.ts";
 import { startWriter } from "../../scripts/campaign/child.ts";
+import { whyNoStrace } from "../../scripts/campaign/kill.ts";
 import type { Act, Did } from "../../scripts/campaign/orders.ts";
 import { createVolume, run, whyNoVolume, type FileSystem, type Volume } from "../../scripts/campaign/power.ts";
 import { filesBelow, makeRoot, removeRoot } from "../../scripts/campaign/root.ts";
@@ -208,17 +209,8 @@ describe("a file that the system does not let go", () => {
   });
 });
 
-const whyNoStrace = (() => {
-  try {
-    run("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync", "-e", "inject=fsync:error=EIO:when=1000", "true");
-    return undefined;
-  } catch (error) {
-    return `strace cannot inject faults here: ${error instanceof Error ? error.message.split("\n")[0] : String(error)}`;
-  }
-})();
-
 describe("system calls that fail once, or from some moment on", () => {
-  const none = skipped("injected faults", whyNoStrace);
+  const none = skipped("injected faults", whyNoStrace());
   let bundle: Bundle;
   beforeAll(async () => {
     if (!none) bundle = await bundleChildren();

@@ -1,7 +1,7 @@
 /** Promise 1: an accepted save survives `kill -9` at any instant. `npm run campaign` does the same several hundred times. */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { bundleChildren, type Bundle } from "../../scripts/campaign/bundle.ts";
-import { createVictim, journal } from "../../scripts/campaign/kill.ts";
+import { calls, createVictim, journal, whyNoStrace } from "../../scripts/campaign/kill.ts";
 import { makeRoot, removeRoot } from "../../scripts/campaign/root.ts";
 import { anySeed } from "../../src/testing/random.ts";
 
@@ -17,6 +17,17 @@ it.each(journal.map(({ act, steps }) => [act, steps] as const))("%s, killed at e
   const victim = createVictim(bundle.writer, root);
   for (const [n, step] of steps.entries())
     expect(await victim.atStep(act, step, seed + n), `${step}, seed ${seed + n}`).toEqual([]);
+  removeRoot(root);
+});
+
+const none = whyNoStrace();
+if (none !== undefined) process.stderr.write(`SKIPPED kills at system calls: ${none}\n`);
+
+it.skipIf(none !== undefined).each(calls)("killed as it enters %s", async (call, times) => {
+  const root = makeRoot();
+  const victim = createVictim(bundle.writer, root);
+  for (let nth = 1; nth <= times; nth += call === "pwrite64" ? 11 : times < 5 ? 1 : 3)
+    expect(await victim.atCall(call, nth, seed + nth), `${nth}, seed ${seed + nth}`).toEqual([]);
   removeRoot(root);
 });
 
