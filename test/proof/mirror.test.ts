@@ -350,3 +350,64 @@ describe("success means the right hash, and one bad file stops no other", () => 
     },
   );
 });
+
+describe("what a save costs and says", () => {
+  it("a save never waits for a target: one that hangs holds up nobody", async () => {
+    const faults = withFaults([{ fault: "stall", chance: 1 }]);
+    const memory = await roots.open(roots.make(), { targets: { drive: faults(createMemoryTarget()) }, retryBaseMs: 0 });
+    await memory.append(KEY, "one\n");
+    const stop = new AbortController();
+    const flushed = memory.flush({ signal: stop.signal }).catch((error: unknown) => error);
+    for (let n = 0; n < 20; n++) await memory.append(KEY, "more\n");
+    expect(await memory.replace("Meta/b.txt", "b")).toMatchObject({ uploads: [{ status: "pending" }] });
+    stop.abort(new Error("enough"));
+    expect(await flushed).toMatchObject({ message: "enough" });
+    expect(await memory.status()).toMatchObject({ pending: 2 });
+  });
+
+  it("a mirror on the same disk is no protection, and status says so; elsewhere it is, once it is verified there", async () => {
+    const { memory } = await roots.fresh();
+    await memory.append(KEY, "x".repeat(1000));
+    await memory.flush();
+    expect(await memory.status()).toMatchObject({
+      unprotected_bytes: 1000,
+      targets: { drive: { same_device: true, state: "ok" } },
+    });
+    const elsewhere = await roots.open(roots.make(), { targets: { drive: createMemoryTarget() } });
+    await elsewhere.append(KEY, "x".repeat(1000));
+    const before = await elsewhere.status();
+    expect(before).toMatchObject({ unprotected_bytes: 1000, pending: 1, oldest_pending_at: expect.any(String) });
+    expect(elsewhere.check(before)).toBe(0);
+    await elsewhere.flush();
+    expect(await elsewhere.status()).toMatchObject({
+      unprotected_bytes: 0,
+      pending: 0,
+      oldest_pending_at: null,
+      targets: { drive: { same_device: false } },
+    });
+    await elsewhere.replace(KEY, "y");
+    expect(await elsewhere.status()).toMatchObject({ unprotected_bytes: 1001 }); // the archive copy and the new content
+  });
+
+  it("content is in no log and in no error", async () => {
+    const secret = "sk-proj-4f3c2b1a";
+    const faults = withFaults(
+      [
+        { fault: "wrong-hash", chance: 0.5 },
+        { fault: "fail", chance: 1 },
+      ],
+      7,
+    );
+    const root = roots.make();
+    const memory = await roots.open(root, { targets: { drive: faults(createMemoryTarget()) }, retryBaseMs: 0 });
+    await memory.append(KEY, `${secret}\n`);
+    await memory.replace(KEY, `${secret} again`);
+    const told = JSON.stringify([await memory.upload(KEY), await memory.flush(), await memory.status(), memory.notices]);
+    const stale: unknown = await memory.replace(KEY, secret, {}, { if_sha256: null }).catch((error: unknown) => error);
+    await memory.close();
+    const files = [...filesBelow(join(root, "logs")).map((name) => `logs/${name}`), ".aftersave/diagnostic.log"];
+    const texts = files.map((name) => readFileSync(join(root, name), "utf8"));
+    expect(texts.every((content) => content.length > 0)).toBe(true);
+    for (const content of [...texts, told, String(stale), JSON.stringify(stale)]) expect(content).not.toContain(secret);
+  });
+});
