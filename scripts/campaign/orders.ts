@@ -18,6 +18,8 @@ export interface Orders {
   readonly lines?: { readonly id: string; readonly key: string; readonly count: number };
   /** Goes on after a save that failed, and tells why it did. */
   readonly tolerant?: boolean;
+  /** Is killed when all is done, instead of closing the memory. */
+  readonly dies?: boolean;
   /** Ends itself with SIGKILL at the nth time that it comes to this step. */
   readonly kill?: { readonly step: Step; readonly nth: number };
 }

@@ -158,4 +158,5 @@ if (orders.lines) {
   for (let n = 0; n < orders.count; n++)
     await (random() < 0.3 ? perform(pick(foreignActs), pick(foreign)) : perform(pick(acts), pick(own)));
 }
+if (orders.dies === true) process.kill(process.pid, "SIGKILL");
 await memory.close();

@@ -238,7 +238,7 @@ describe("system calls that fail once, or from some moment on", () => {
     acts.filter(([act]) => calls !== "rename" || act !== "saved-whole").map(([act, key]) => ({ act, key }));
 
   const cases: readonly (readonly [what: string, calls: string, error: string, when: string, paths: readonly string[]])[] = [
-    ...[6, 11, 17, 22].flatMap((n) => [
+    ...[6, 9, 11, 14, 17, 22].flatMap((n) => [
       ["fsync", "fsync,fdatasync", "EIO", `${n}`, []] as const,
       ["fsync", "fsync,fdatasync", "EIO", `${n}+`, []] as const,
     ]),
@@ -259,7 +259,7 @@ describe("system calls that fail once, or from some moment on", () => {
     const script = scriptFor(calls);
     const trace = join(root, "trace");
     const only = paths.flatMap((path) => ["-P", join(root, path)]);
-    const ended = await startWriter(bundle.writer, { root, seed, count: 0, script, tolerant: true }, [
+    const ended = await startWriter(bundle.writer, { root, seed, count: 0, script, tolerant: true, dies: when.endsWith("+") }, [
       "strace",
       "-f",
       "-qq",
