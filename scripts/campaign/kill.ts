@@ -30,7 +30,7 @@ export const calls: readonly (readonly [call: string, times: number])[] = [
   ["link", 2],
   ["unlink", 3],
   ["fsync", 8],
-  ["fdatasync", 8],
+  ["fdatasync", 6],
   ["utimensat", 3],
   ["pwrite64", 60],
 ];
