@@ -160,6 +160,24 @@ export async function appendDurably(path: string, bytes: Uint8Array): Promise<Ap
   }
 }
 
+/**
+ * Makes what others wrote survive a power cut, which may otherwise keep a file's size and times and lose its bytes: it
+ * would then be taken for what was looked at. A file that is gone is no news here.
+ */
+export async function syncTheirs(path: string): Promise<void> {
+  try {
+    const handle = await open(path, process.platform === "win32" ? "r+" : "r");
+    try {
+      await handle.datasync();
+    } finally {
+      await handle.close();
+    }
+    await fsyncFolder(dirname(path));
+  } catch (error) {
+    if (errnoOf(error) !== "ENOENT") throw error;
+  }
+}
+
 /** Cuts a file to `size` bytes. Only ever called for bytes that are known to be ours. */
 export async function cutDurably(path: string, size: number): Promise<void> {
   const handle = await open(path, "r+");

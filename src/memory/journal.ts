@@ -11,7 +11,7 @@ import { parseKey, type Key } from "../core/key.ts";
 import type { Version } from "../core/version.ts";
 import type { Content, Intent, Saves } from "../state/saves.ts";
 import { digestOfFile, readPieces, sameBytes } from "./content.ts";
-import { appendDurably, cutDurably, fsyncFolder, writeDurably, type Appended, type Bytes } from "./durable.ts";
+import { appendDurably, cutDurably, fsyncFolder, syncTheirs, writeDurably, type Appended, type Bytes } from "./durable.ts";
 import type { Heads, Owner } from "./heads.ts";
 import { identityOf, statLive } from "./live.ts";
 import type { Places } from "./places.ts";
@@ -217,11 +217,26 @@ export function createJournal({ saves, heads, places, targetsFor, step }: Journa
 
   const sizeOf = (path: string) => Number(statLive(path)?.size ?? -1n);
 
-  const beginsLike = (path: string, size: number, other: string) =>
-    sameBytes(path, 0, size, other, 0).catch((error: unknown) => {
+  /** Whether a file is a beginning of another one; after a power cut, zeros may stand for what did not reach the disk. */
+  const beginsLike = async (path: string, size: number, other: string): Promise<boolean> => {
+    try {
+      let theirs = Buffer.alloc(0);
+      const others = readPieces(other, 0, size)[Symbol.asyncIterator]();
+      for await (const mine of readPieces(path, 0, size)) {
+        while (theirs.length < mine.length) {
+          const next = await others.next();
+          if (next.done) return false;
+          theirs = Buffer.concat([theirs, next.value]);
+        }
+        for (const [at, byte] of mine.entries()) if (byte !== 0 && byte !== theirs[at]) return false;
+        theirs = theirs.subarray(mine.length);
+      }
+      return true;
+    } catch (error) {
       if (errnoOf(error) === "ENOENT") return false;
       throw error;
-    });
+    }
+  };
 
   return {
     async run(intent, { path, seen, stamp }, bytes, owner) {
@@ -232,6 +247,7 @@ export function createJournal({ saves, heads, places, targetsFor, step }: Journa
         await step?.("begun");
         await makeArchive(intent, owner);
         if (intent.new) await makeHead({ ...intent, new: intent.new }, bytes, owner);
+        if (!intent.writes && intent.new) await syncTheirs(path);
         const written = intent.writes ? await writeLive(intent, path, seen, bytes) : stamp;
         await step?.("written");
         accepting = true;
