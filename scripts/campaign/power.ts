@@ -31,6 +31,17 @@ export interface Volume {
   remove(): void;
 }
 
+/** The kernel may hold a killed process's files for a moment after its end was told. */
+function unmount(path: string): void {
+  for (let tries = 1; ; tries++)
+    try {
+      return void run("umount", path);
+    } catch (error) {
+      if (tries === 50 || !String(error).includes("busy")) throw error;
+      run("sleep", "0.1");
+    }
+}
+
 /** FS_IOC_SHUTDOWN, without flushing the log. */
 const shutdown = `sysopen(my $f, $ARGV[0], 0) or die $!; my $mode = pack("I", 2); ioctl($f, 0x8004587d, $mode) or die $!`;
 
@@ -56,12 +67,12 @@ export function createVolume(type: FileSystem, megabytes: number): Volume {
     path,
     cut: () => void run("perl", "-e", shutdown, path),
     restart() {
-      run("umount", path);
+      unmount(path);
       mount();
     },
     remount: (options) => void run("mount", "-o", `remount,${options}`, path),
     remove() {
-      run("umount", path);
+      unmount(path);
       rmSync(folder, { recursive: true });
     },
   };
