@@ -5,7 +5,7 @@
  */
 import { statSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
-import { join, dirname } from "node:path";
+import { dirname, isAbsolute, join } from "node:path";
 import { monotonicFactory } from "ulid";
 import { loadConfig, type Config, type TargetConfig } from "./config/load.ts";
 import type { Clock } from "./core/clock.ts";
@@ -169,10 +169,23 @@ async function openTarget(
   return { name: target.name, attempts: target.attempts, concurrency, target: stack(inner, ...wraps) };
 }
 
+/** The current folder; where that was removed, the root that was named will do. */
+function currentFolder(root: string | undefined): string {
+  try {
+    return process.cwd();
+  } catch (error) {
+    if (root !== undefined && isAbsolute(root)) return root;
+    throw new AftersaveError("E_NO_ROOT", "the current folder was removed", {
+      cause: error,
+      hint: "Change to another folder, or name the memory root with an absolute --root.",
+    });
+  }
+}
+
 /** Opens the memory root that `options` name. Throws `E_NO_ROOT`, `E_CONFIG…`, `E_NO_SQLITE`, `E_STATE_…`; nothing is changed then. */
 export async function openMemory(options: OpenOptions = {}): Promise<Memory> {
   const clock = options.clock ?? systemClock;
-  const cwd = options.cwd ?? process.cwd();
+  const cwd = options.cwd ?? currentFolder(options.root);
   const config = await loadConfig({ root: options.root, cwd, env: options.env ?? process.env, targetTypes });
   const places = createPlaces(config.root, config.dataDir, config.archive);
   const heads = createHeads(join(config.stateDir, "heads"));
@@ -218,6 +231,7 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
     saves: state.saves,
     claims: state.claims,
     clock,
+    root: config.root,
     paths: config.logs,
     rotate: config.logs.rotate,
     keep: config.logs.keep,
@@ -275,7 +289,7 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
   const queue: Queue = createQueue({
     state,
     clock,
-    uploader: createUploader({ state, clock, archive: config.archive, contentOf }),
+    uploader: createUploader({ state, clock, archive: config.archive, targetsFor: routed, contentOf }),
     targets: config.targets.filter(({ enabled }) => enabled).map(({ name }) => name),
     open,
     onOutcome: announce,

@@ -17,7 +17,7 @@ export const ARCHIVE_MARK = /_\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ(?:_\d{1,9})?(?=(?:
 /** The folder at a target that belongs to aftersave itself. */
 export const OWN_FOLDER = ".aftersave";
 
-const windowsNames = /^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)/i;
+const windowsNames = /^(con|conin\$|conout\$|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)/i;
 // eslint-disable-next-line no-control-regex -- control characters are what is looked for
 const control = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
 const windowsCharacters = /[<>:"|?*\\]/;
@@ -64,6 +64,8 @@ export function parseKey(text: string): Key {
   if (text === "") refuse("E_KEY_EMPTY", text, "is empty", "Name a file below local_data_dir, for example Meta/Notes.txt.");
   if (control.test(text)) refuse("E_KEY_CONTROL", text, "has a control character", "Use printable characters only.");
   if (!text.isWellFormed()) refuse("E_KEY_CONTROL", text, "is not valid Unicode", "Rename the file to valid UTF-8.");
+  if (text.includes("\uFFFD"))
+    refuse("E_KEY_CONTROL", text, "has U+FFFD, which stands for bytes that are not UTF-8", "Rename the file to valid UTF-8.");
   const key = text.normalize("NFC");
   if (key.startsWith("/")) refuse("E_KEY_OUTSIDE", key, "is an absolute path", "Name a file below local_data_dir.");
   for (const segment of key.split("/")) checkSegment(key, segment);
@@ -84,6 +86,8 @@ export function assertSavable(key: Key, archive: ArchiveFolder): void {
   checkLength(key, key.split("/"));
   if (isArchiveKey(key, archive))
     refuse("E_KEY_RESERVED", key, "lies in the archive folder", "Archive copies are never changed; save under another key.");
+  if (/\.aftersave-(tmp|old)$/i.test(key))
+    refuse("E_KEY_RESERVED", key, "is named like a temporary file of ours", "Save under another name.");
   const top = key.split("/")[0] ?? "";
   if (top.toLowerCase() === OWN_FOLDER)
     refuse("E_KEY_RESERVED", key, "lies in aftersave's own folder", "Save under another key.");

@@ -70,6 +70,8 @@ export interface Traits {
   readonly guardedPut: boolean;
   /** `eventual`: `list` (never `stat` of a known key) may lag behind a write. */
   readonly listing: "immediate" | "eventual";
+  /** `path`: a file is known by where it lies, so that another disk in the same place looks like the mirror. `id`: by an id of its own. */
+  readonly identity: "path" | "id";
   /** Whether `A.txt` and `a.txt` are two files there. */
   readonly caseSensitive: boolean;
   /** Hashes that an `Entry` can carry, the one preferred first. Empty: the place cannot prove what it holds. */

@@ -4,7 +4,7 @@
  * @module
  */
 import { open, rename, rm } from "node:fs/promises";
-import { dirname } from "node:path";
+import { dirname, relative, resolve, sep } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { AftersaveError, asAftersaveError } from "../core/errors.ts";
 import { changelogLine } from "../core/version.ts";
@@ -29,6 +29,8 @@ export interface LogExportParts {
   readonly saves: Saves;
   readonly claims: Claims;
   readonly clock: Clock;
+  /** The memory root. */
+  readonly root: string;
   readonly paths: Readonly<Record<LogName, string>>;
   /** Bytes at which a log is rotated; null: never. */
   readonly rotate: number | null;
@@ -54,7 +56,7 @@ export interface LogExport {
   fault(): AftersaveError | null;
 }
 
-export function createLogExport({ outbox, saves, claims, clock, paths, rotate, keep }: LogExportParts): LogExport {
+export function createLogExport({ outbox, saves, claims, clock, root, paths, rotate, keep }: LogExportParts): LogExport {
   const notices: LogNotice[] = [];
   const trusted = new Set<LogName>();
   let lastFault: AftersaveError | null = null;
@@ -62,6 +64,12 @@ export function createLogExport({ outbox, saves, claims, clock, paths, rotate, k
   let again = false;
 
   const notice = (log: LogName, message: string) => notices.push({ log, message });
+
+  /** As marks name a file: relative to the memory root, which may be moved or copied as a whole. */
+  const named = (path: string) => {
+    const way = relative(root, path);
+    return way.startsWith("..") ? path : way.split(sep).join("/");
+  };
 
   const stands = async (path: string): Promise<Standing> => {
     const file = await openLog(path, "r");
@@ -82,9 +90,9 @@ export function createLogExport({ outbox, saves, claims, clock, paths, rotate, k
         `${path} held ${found === "scaffold" ? "an empty scaffold" : "something that is not JSON Lines"}; it was moved to ${moved}`,
       );
     await appendLines(path, []);
-    if (mark) await sync(mark.path);
+    if (mark) await sync(resolve(root, mark.path));
     const seq = mark ? await written(log, mark, await stands(path)) : 0;
-    const begun = { path, ...(await stands(path)), seq };
+    const begun = { path: named(path), ...(await stands(path)), seq };
     await secure(log, begun); // a crash from here on must not count what was there before us as someone else's
     return { ...begun, safe_size: begun.size, safe_seq: seq };
   };
@@ -145,7 +153,7 @@ export function createLogExport({ outbox, saves, claims, clock, paths, rotate, k
   /** The same, with the mark that belongs to it. */
   const renewChangelog = async (was: Standing): Promise<Mark> => {
     const seq = await rebuildChangelog(was);
-    const mark = { path: paths.changes, ...(await stands(paths.changes)), seq };
+    const mark = { path: named(paths.changes), ...(await stands(paths.changes)), seq };
     await outbox.setSafe("changes", mark);
     return { ...mark, safe_size: mark.size, safe_seq: seq };
   };
@@ -181,7 +189,7 @@ export function createLogExport({ outbox, saves, claims, clock, paths, rotate, k
       ); // another program's line keeps later ones of ours in place
       seq = expected.at(-1)?.seq ?? seq;
     }
-    const mended = { path, ino: now.ino, size: now.size, seq };
+    const mended = { path: named(path), ino: now.ino, size: now.size, seq };
     await outbox.setMark(log, mended);
     return { ...mended, safe_size: Math.min(mark.safe_size, now.size), safe_seq: mark.safe_seq };
   };
@@ -231,7 +239,7 @@ export function createLogExport({ outbox, saves, claims, clock, paths, rotate, k
       now = await write(from);
     }
     const seq = Math.max(lines.at(-1)?.seq ?? 0, from.seq);
-    const next = { path: paths[log], ino: now.ino, size: now.size, seq };
+    const next = { path: named(paths[log]), ino: now.ino, size: now.size, seq };
     await outbox.setMark(log, next);
     return { ...next, safe_size: from.safe_size, safe_seq: from.safe_seq };
   };
@@ -243,7 +251,7 @@ export function createLogExport({ outbox, saves, claims, clock, paths, rotate, k
 
   const exportLog = async (log: LogName, syncAll: boolean): Promise<void> => {
     const known = await outbox.mark(log);
-    const current = known?.path === paths[log] ? known : undefined;
+    const current = known?.path === named(paths[log]) ? known : undefined;
     const waits = (await outbox.after(log, current?.seq ?? 0, 1)).length > 0;
     const unsafe = current !== undefined && current.size !== current.safe_size;
     if (!waits && !(unsafe && (syncAll || !trusted.has(log)))) return; // what was not synced may be gone since
@@ -266,7 +274,7 @@ export function createLogExport({ outbox, saves, claims, clock, paths, rotate, k
     const options = { bytes: rotate ?? 0, now: new Date(clock.now()), ...(log === "changes" || keep === null ? {} : { keep }) };
     await rotateIfNeeded(paths[log], options);
     await appendLines(paths[log], []);
-    const next = { path: paths[log], ...(await stands(paths[log])), seq: mark.seq };
+    const next = { path: named(paths[log]), ...(await stands(paths[log])), seq: mark.seq };
     await outbox.setSafe(log, next);
     return { ...next, safe_size: next.size, safe_seq: next.seq };
   };

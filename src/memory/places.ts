@@ -39,9 +39,30 @@ const stat = (path: string): Stats | undefined => {
   } catch (error) {
     if (errnoOf(error) === "ENOENT") return undefined;
     if (errnoOf(error) === "ENOTDIR") throw blocked(path, error);
+    if (errnoOf(error) === "ENAMETOOLONG")
+      throw new AftersaveError("E_KEY_LONG", `${path} is longer than this system allows`, {
+        cause: error,
+        hint: "Shorten the path.",
+      });
     throw error;
   }
 };
+
+/** The same name in another Unicode form can be too long for the disk; then it is not there. */
+const statTwin = (path: string): Stats | undefined => {
+  try {
+    return stat(path);
+  } catch (error) {
+    if (error instanceof AftersaveError && error.code === "E_KEY_LONG") return undefined;
+    throw error;
+  }
+};
+
+const toNothing = (text: string, cause: unknown) =>
+  new AftersaveError("E_KEY_OUTSIDE", `${JSON.stringify(text)} is a symbolic link to nothing`, {
+    cause,
+    hint: "Remove the link, or make the file that it names.",
+  });
 
 const inside = (folder: string, path: string) => {
   const way = relative(folder, path);
@@ -68,6 +89,7 @@ export function createPlaces(root: string, dataDir: string, archive: ArchiveFold
         return join(found, rest);
       } catch (error) {
         if (errnoOf(error) === "ENOTDIR") throw blocked(at, error);
+        if (errnoOf(error) === "ELOOP" || stat(at)?.isSymbolicLink()) throw toNothing(toKey(at), error);
         if (errnoOf(error) !== "ENOENT" || at === dataDir) throw error;
       }
     }
@@ -79,7 +101,7 @@ export function createPlaces(root: string, dataDir: string, archive: ArchiveFold
     if (!beyondAscii.test(path)) return { path, stats };
     const name = basename(path);
     const other = join(dirname(path), name.normalize("NFD"));
-    const otherStats = other === path ? undefined : stat(other);
+    const otherStats = other === path ? undefined : statTwin(other);
     if (!otherStats) return { path, stats };
     if (!stats) return { path: other, stats: otherStats };
     if (stats.ino === otherStats.ino && stats.dev === otherStats.dev) return { path, stats };
@@ -121,11 +143,8 @@ export function createPlaces(root: string, dataDir: string, archive: ArchiveFold
       if (!inside(real, end)) throw outside(`the symbolic link ${JSON.stringify(toKey(path))}`, dataDir);
       return place(parseKey(relative(real, end).split(sep).join("/")));
     } catch (error) {
-      if (errnoOf(error) !== "ENOENT") throw error;
-      throw new AftersaveError("E_KEY_OUTSIDE", `${JSON.stringify(toKey(path))} is a symbolic link to nothing`, {
-        cause: error,
-        hint: "Remove the link, or make the file that it names.",
-      });
+      if (!["ENOENT", "ELOOP"].includes(errnoOf(error))) throw error;
+      throw toNothing(toKey(path), error);
     }
   };
 
@@ -141,6 +160,8 @@ export function createPlaces(root: string, dataDir: string, archive: ArchiveFold
       return found;
     },
     keyOf(text, cwd = root) {
+      if (typeof text !== "string")
+        throw new AftersaveError("E_USAGE", "a key is not text", { hint: "Give a key such as Meta/Notes.txt." });
       if (text === "" || text.includes("\0")) return parseKey(text);
       const asKey = resolve(dataDir, text);
       const paths = [resolve(cwd, text), resolve(root, text)].filter((path) => inside(dataDir, path));
@@ -149,6 +170,8 @@ export function createPlaces(root: string, dataDir: string, archive: ArchiveFold
       if (existing !== undefined) return parseKey(toKey(existing));
       if ([resolve(cwd, text), resolve(root, text), asKey].includes(dataDir))
         throw new AftersaveError("E_KEY_FOLDER", `${JSON.stringify(text)} is the data folder`, { hint: "Name a file in it." });
+      if (/[/\\]$/.test(text))
+        throw new AftersaveError("E_KEY_FOLDER", `${JSON.stringify(text)} names a folder`, { hint: "Name a file in it." });
       if (candidates[0] !== undefined) return parseKey(toKey(candidates[0]));
       throw outside(JSON.stringify(text), dataDir);
     },

@@ -110,6 +110,7 @@ export class SaveManager {
   /** Adds `body` at the end; makes the file when there is none. The file is not rewritten. */
   async append(key: string, body: Body, meta: Meta = {}, options: SaveOptions = {}): Promise<Receipt> {
     return this.#save("append", key, options, meta, async () => {
+      checkBody(body);
       const bytes = await inMemory(body);
       return { work: (held, actor) => this.#append(held, bytes, actor) };
     });
@@ -118,6 +119,7 @@ export class SaveManager {
   /** Makes `body` the whole content. What was there before becomes an archive copy. The same bytes answer `unchanged`. */
   async replace(key: string, body: Body, meta: Meta = {}, options: SaveOptions = {}): Promise<Receipt> {
     return this.#save("replace", key, options, meta, async () => {
+      checkBody(body);
       if (typeof body === "string" || body instanceof Uint8Array)
         return { work: (held, actor) => this.#replace(held, toBytes(body), actor) };
       const spool = await this.#spool(() => (Symbol.asyncIterator in body ? body : readPieces(body.path)));
@@ -164,6 +166,7 @@ export class SaveManager {
   }
 
   async #saving(op: Op, text: string, options: SaveOptions, meta: Meta, prepare: () => Promise<Prepared>): Promise<Receipt> {
+    checkOptions(options);
     const place = this.#parts.places.savable(this.#parts.places.keyOf(text));
     const actor = actorOf(meta);
     const { work, end } = await prepare().catch((error: unknown) => {
@@ -529,6 +532,38 @@ const passOver = (code: ErrorCode) => (error: unknown) => {
   if (!(error instanceof AftersaveError) || error.code !== code) throw error;
 };
 
+/** A misspelt precondition must not pass as none. */
+function checkOptions(options: SaveOptions): void {
+  const { if_sha256: sha256 } = options;
+  const stranger = Object.keys(options).find((name) => name !== "if_sha256" && name !== "signal");
+  if (stranger !== undefined)
+    throw new AftersaveError("E_USAGE", `a save has no option ${JSON.stringify(stranger)}`, {
+      hint: "There are if_sha256 and signal.",
+    });
+  if (sha256 !== undefined && sha256 !== null && !/^[0-9a-f]{64}$/i.test(String(sha256)))
+    throw new AftersaveError("E_USAGE", "if_sha256 is not a sha256", {
+      hint: "Give 64 hexadecimal digits, or null for a key that holds nothing.",
+    });
+}
+
+/** What a caller in plain JavaScript may hand in. */
+function checkBody(body: unknown): asserts body is Body {
+  const known =
+    typeof body === "string" ||
+    body instanceof Uint8Array ||
+    (typeof body === "object" &&
+      body !== null &&
+      (Symbol.asyncIterator in body || ("path" in body && typeof body.path === "string")));
+  if (!known)
+    throw new AftersaveError("E_USAGE", "the content of a save is neither text nor bytes", {
+      hint: "Give a string, a Uint8Array, { path }, or a stream of bytes.",
+    });
+  if (typeof body === "string" && !body.isWellFormed())
+    throw new AftersaveError("E_USAGE", "the text of a save is not valid Unicode: it has half of a surrogate pair", {
+      hint: "Give the bytes as a Uint8Array, or correct the text.",
+    });
+}
+
 const notFound = (key: Key) =>
   new AftersaveError("E_NOT_FOUND", `${key} does not exist`, {
     hint: "Check the key; `aftersave status` names the memory root.",
@@ -540,7 +575,7 @@ const busy = (key: Key) =>
   });
 
 function checkPrecondition(key: Key, head: Head | undefined, expected: string | null | undefined): void {
-  if (expected === undefined || expected === (head?.sha256 ?? null)) return;
+  if (expected === undefined || (expected?.toLowerCase() ?? null) === (head?.sha256 ?? null)) return;
   throw new AftersaveError("E_STALE", `${key} is not what this save was computed from`, {
     hint: "Read the file again, compute the save from it, and give its sha256.",
     details: { sha256: head?.sha256 ?? null },

@@ -7,6 +7,7 @@ import { AftersaveError, asAftersaveError } from "../core/errors.ts";
 import type { Key } from "../core/key.ts";
 import { uploadLine, type Outcome } from "../core/outcome.ts";
 import { actorOf, type Meta } from "../core/version.ts";
+import type { JobRequest } from "../state/jobs.ts";
 import type { State } from "../state/state.ts";
 import { sumUp, type FileResult } from "./drive-upload.ts";
 import type { DrainOptions, Queue } from "./queue.ts";
@@ -29,11 +30,16 @@ export interface Asked {
 }
 
 export function createAsked({ state, clock, queue, targetsFor, onOutcome }: AskedParts): Asked {
-  const send = async (key: Key, archivedAs: Key | null, call: DrainOptions): Promise<Outcome[]> => {
+  const send = async (key: Key, archivedAs: Key | null, call: DrainOptions, requests: readonly JobRequest[] = []) => {
     const outcomes = await Promise.all(
       targetsFor(key).map(async (target) => {
         if (archivedAs) await queue.now(target, archivedAs, call); // the old content first: it is about to be replaced there
-        return queue.now(target, key, call);
+        return queue.now(
+          target,
+          key,
+          call,
+          requests.find((request) => request.target === target),
+        );
       }),
     );
     return outcomes.filter((outcome) => outcome !== undefined);
@@ -55,14 +61,9 @@ export function createAsked({ state, clock, queue, targetsFor, onOutcome }: Aske
         });
       const { version, sha256, size } = content;
       const actor = actorOf(meta);
-      await state.jobs.enqueue(
-        targets.map((target) => ({ target, key, version, sha256, size, archive: copy !== undefined, actor })),
-      );
-      const outcomes = await send(key, archivedAs, call);
-      if (outcomes.length > 0) return sumUp(key, outcomes);
-      throw new AftersaveError("E_BUSY", `another process took over the upload of ${key}`, {
-        hint: "Look at `aftersave log uploads`.",
-      });
+      const requests = targets.map((target) => ({ target, key, version, sha256, size, archive: copy !== undefined, actor }));
+      await state.jobs.enqueue(requests);
+      return sumUp(key, await send(key, archivedAs, call, requests));
     },
     async failed(key, error, meta) {
       const known = asAftersaveError(error, `uploading ${key}`);

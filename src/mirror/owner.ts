@@ -42,17 +42,19 @@ function idIn(text: string): string | undefined {
   }
 }
 
-/** Puts our marker into an unowned root, or finds it there; throws `E_TARGET_IN_USE` when it is another's. */
-export async function claimRoot(target: Target, name: string, rootId: string, call: Call): Promise<void> {
+/** Puts our marker into an unowned root (true), or finds it there (false); throws `E_TARGET_IN_USE` when it is another's. */
+export async function claimRoot(target: Target, name: string, rootId: string, call: Call): Promise<boolean> {
   const marker = `${JSON.stringify({ memory_root: rootId, note: "aftersave mirrors one memory root here; see docs/targets" }, null, 2)}\n`;
   try {
-    await target.put(MARKER, sourceOf(marker), { ...call, expect: "absent" });
-    return;
+    if (!(await target.stat(MARKER, call))) {
+      await target.put(MARKER, sourceOf(marker), { ...call, expect: "absent" });
+      return true;
+    }
   } catch (error) {
     if (!(error instanceof TargetError) || error.kind !== "conflict") throw error;
   }
   const owner = idIn(await readMarker(target, call));
-  if (owner === rootId) return;
+  if (owner === rootId) return false;
   throw new AftersaveError(
     "E_TARGET_IN_USE",
     `${target.pathOf(MARKER)} on ${name} says that another memory root is mirrored there`,

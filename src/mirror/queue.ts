@@ -5,7 +5,7 @@
 import type { Clock } from "../core/clock.ts";
 import { foldKey, type Key } from "../core/key.ts";
 import type { Outcome } from "../core/outcome.ts";
-import type { Job } from "../state/jobs.ts";
+import type { Job, JobRequest } from "../state/jobs.ts";
 import type { State } from "../state/state.ts";
 import { PARK_MS, type MirrorTarget, type Uploader } from "./upload.ts";
 
@@ -29,8 +29,8 @@ export interface Drained {
 export interface Queue {
   /** Does what is due now on every target and resolves when there is nothing left to do. */
   drain(options?: DrainOptions): Promise<Drained>;
-  /** Uploads one key to one target now, waiting for another process that is at it. */
-  now(target: string, key: Key, options?: DrainOptions): Promise<Outcome | undefined>;
+  /** Uploads one key to one target now, waiting for another process that is at it. Undefined when there is no job and no `request` for one. */
+  now(target: string, key: Key, options?: DrainOptions, request?: JobRequest): Promise<Outcome | undefined>;
 }
 
 export interface QueueParts {
@@ -117,10 +117,12 @@ export function createQueue({ state, clock, uploader, targets, open, onOutcome }
 
   const anyPending = async () => (await state.jobs.counts()).some((c) => c.state === "pending" && targets.includes(c.target));
 
-  const now = async (target: string, key: Key, options: DrainOptions): Promise<Outcome | undefined> => {
+  const now = async (target: string, key: Key, options: DrainOptions, request?: JobRequest): Promise<Outcome | undefined> => {
     const to = await open(target);
     const release = await state.claims.take("upload", claimName(target, key), { waitMs: 600_000, signal: options.signal });
     try {
+      // whoever had the claim before us may have done the job meanwhile: what was asked for is then found there and skipped
+      if (request && !(await state.jobs.job(target, key))) await state.jobs.enqueue([request]);
       const job = await state.jobs.job(target, key);
       return job && (await upload(to, job, options));
     } finally {
@@ -139,7 +141,7 @@ export function createQueue({ state, clock, uploader, targets, open, onOutcome }
   };
 
   return {
-    now: (target, key, options = {}) => now(target, key, options),
+    now: (target, key, options = {}, request) => now(target, key, options, request),
     async drain(options = {}) {
       let [uploaded, skipped, failed] = [0, 0, 0];
       const count = ({ status }: Outcome) => {

@@ -9,7 +9,8 @@ import type { Clock } from "../core/clock.ts";
 import type { Outcome } from "../core/outcome.ts";
 import { uploadLine } from "../core/outcome.ts";
 import type { Call, Chunks, Entry, Guard, Source, Target, Tries } from "../core/target.ts";
-import type { Job } from "../state/jobs.ts";
+import { actorIn } from "../core/version.ts";
+import type { Job, JobRequest } from "../state/jobs.ts";
 import type { Mirrored } from "../state/ledger.ts";
 import type { State } from "../state/state.ts";
 import { claimRoot } from "./owner.ts";
@@ -27,6 +28,7 @@ export interface UploadParts {
   readonly clock: Clock;
   readonly archive: ArchiveFolder;
   /** The bytes of a job as they are kept on this machine; undefined when the key holds nothing any more. */
+  readonly targetsFor: (key: Key) => readonly string[];
   readonly contentOf: (job: Job) => Promise<{ source: Source; version: string } | undefined>;
 }
 
@@ -64,7 +66,7 @@ export interface Uploader {
   upload(to: MirrorTarget, job: Job, options: UploadOptions): Promise<Outcome>;
 }
 
-export function createUploader({ state, clock, archive, contentOf }: UploadParts): Uploader {
+export function createUploader({ state, clock, archive, targetsFor, contentOf }: UploadParts): Uploader {
   const { ledger, saves } = state;
 
   /** What someone else put in our place, kept under an archive name beside ours before ours is written. */
@@ -133,12 +135,35 @@ export function createUploader({ state, clock, archive, contentOf }: UploadParts
     return [];
   };
 
+  const seenRoots = new Map<string, number>();
+
+  /**
+   * The root is ours. Where files are known by their path another disk may lie there by now, so the marker is looked at
+   * again once a minute: another's is refused, and without one the mirror is gone and everything is to be sent again.
+   */
   const ownRoot = async (to: MirrorTarget, call: Call) => {
-    if ((await ledger.target(to.name)).owned) return;
+    const { owned } = await ledger.target(to.name);
+    if (owned && (to.target.traits.identity === "id" || (seenRoots.get(to.name) ?? 0) > clock.now() - PARK_MS)) return;
     const rootId = await saves.rootId();
     if (rootId === undefined) return;
-    await claimRoot(to.target, to.name, rootId, call);
-    await ledger.setOwned(to.name);
+    const made = await claimRoot(to.target, to.name, rootId, call);
+    seenRoots.set(to.name, clock.now());
+    if (owned && made) await ledger.forget(to.name, await everything(to.name));
+    if (!owned) await ledger.setOwned(to.name);
+  };
+
+  /** A job for each file and archive copy that is routed to a target. */
+  const everything = async (target: string): Promise<JobRequest[]> => {
+    const jobs: JobRequest[] = [];
+    const add = async (content: { key: Key; version: string; sha256: string; size: number }, archive: boolean) => {
+      const { key, version, sha256, size } = content;
+      const made = await saves.version(version);
+      if (made && targetsFor(key).includes(target))
+        jobs.push({ target, key, version, sha256, size, archive, actor: actorIn(made) });
+    };
+    for await (const copy of saves.archiveCopies()) await add(copy, true);
+    for await (const head of saves.heads()) await add(head, false);
+    return jobs;
   };
 
   const checkTwin = async (to: MirrorTarget, key: Key) => {
@@ -221,11 +246,11 @@ export function createUploader({ state, clock, archive, contentOf }: UploadParts
     if (!content) return skip(to, job, "the key holds nothing any more");
     const { source, version } = content;
     const current: Job = { ...job, sha256: source.sha256, size: source.size };
-    if ((await ledger.mirrored(to.name, job.key))?.sha256 === source.sha256)
-      return skip(to, current, "unchanged: the target holds these bytes, verified");
     try {
-      await checkTwin(to, job.key);
       await ownRoot(to, { signal, tries });
+      if ((await ledger.mirrored(to.name, job.key))?.sha256 === source.sha256)
+        return await skip(to, current, "unchanged: the target holds these bytes, verified");
+      await checkTwin(to, job.key);
       const written = await write(to, current, source, version, { signal, tries, onProgress });
       return await succeed(to, current, tries, source, written, await prove(to, source, written.entry));
     } catch (error) {

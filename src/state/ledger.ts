@@ -5,7 +5,7 @@
 import type { ErrorCode } from "../core/errors.ts";
 import { foldKey, type Key } from "../core/key.ts";
 import type { DriverMemory, Seen } from "../core/target.ts";
-import { finishRow, type Job } from "./jobs.ts";
+import { finishRow, type Job, type JobRequest } from "./jobs.ts";
 import type { Database, Row } from "./sqlite.ts";
 
 /** The last verified copy of a key on a target. */
@@ -52,6 +52,8 @@ export interface Ledger {
   note(line: string): Promise<void>;
   target(name: string): Promise<TargetState>;
   setOwned(name: string): Promise<void>;
+  /** The target holds nothing any more: what the ledger knew is dropped, and `jobs` are to be done. */
+  forget(name: string, jobs: readonly JobRequest[]): Promise<void>;
   setHealth(name: string, health: { code: ErrorCode | null; openUntil: number }): Promise<void>;
   addConflict(conflict: Conflict): Promise<void>;
   /** Conflicts that no one has looked at, oldest first. */
@@ -73,7 +75,11 @@ const toTarget = (name: string, row: Row | undefined): TargetState => ({
   code: (row?.["code"] ?? null) as ErrorCode | null,
 });
 
-export function createLedger(db: Database, log: (log: "uploads", line: string) => void): Ledger {
+export function createLedger(
+  db: Database,
+  log: (log: "uploads", line: string) => void,
+  enqueue: (jobs: readonly JobRequest[]) => void,
+): Ledger {
   const ensure = (name: string) => db.prepare("INSERT OR IGNORE INTO targets (name) VALUES (?)").run(name);
   return {
     async mirrored(target, key) {
@@ -136,6 +142,12 @@ export function createLedger(db: Database, log: (log: "uploads", line: string) =
       db.transaction(() => {
         ensure(name);
         db.prepare("UPDATE targets SET owned = 1 WHERE name = ?").run(name);
+      });
+    },
+    async forget(name, jobs) {
+      db.transaction(() => {
+        db.prepare("DELETE FROM ledger WHERE target = ?").run(name);
+        enqueue(jobs);
       });
     },
     async setHealth(name, { code, openUntil }) {

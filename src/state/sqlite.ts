@@ -2,6 +2,7 @@
  * SQLite, whichever this Node has. Everything above needs only `exec`, `prepare` and immediate transactions.
  * @module
  */
+import { statfsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { AftersaveError } from "../core/errors.ts";
 
@@ -140,8 +141,21 @@ export const stateCorrupt = (what: string, cause?: unknown): AftersaveError =>
     hint: "Run `aftersave doctor --rebuild`: it sets the file aside and rebuilds it from files, archive, logs and targets.",
   });
 
+/** Less than SQLite needs for a page of its shared memory. */
+const NO_ROOM = 64 * 1024;
+
+function isFull(directory: string | undefined): boolean {
+  if (directory === undefined) return false;
+  try {
+    const { bavail, bsize } = statfsSync(directory);
+    return bavail * bsize < NO_ROOM;
+  } catch {
+    return false; // the first error is the one to tell
+  }
+}
+
 /** Turns what SQLite throws into an error with a code; other errors pass through. */
-export function stateError(error: unknown): unknown {
+export function stateError(error: unknown, directory?: string): unknown {
   if (error instanceof AftersaveError) return error;
   if (isCorrupt(error)) return stateCorrupt("", error);
   if (error instanceof SyntaxError) return stateCorrupt(": a row cannot be read", error); // rows hold JSON that we wrote
@@ -152,7 +166,9 @@ export function stateError(error: unknown): unknown {
       cause: error,
       hint: "Look for a stopped aftersave process, end it, and try again.",
     });
-  if (/SQLITE_FULL|database or disk is full/.test(text(error)))
+  const unreadable = /SQLITE_(IOERR|CANTOPEN)|disk I\/O error|unable to open database file/.test(text(error));
+  // SQLite reports a full disk as an I/O error when it is a file beside the state that does not fit
+  if (/SQLITE_FULL|database or disk is full/.test(text(error)) || (unreadable && isFull(directory)))
     return new AftersaveError("E_NO_SPACE", "the disk that holds state_dir is full", {
       cause: error,
       hint: "Free some space, then save again.",
@@ -162,7 +178,7 @@ export function stateError(error: unknown): unknown {
       cause: error,
       hint: "Check owner and mode of state_dir.",
     });
-  if (/SQLITE_(IOERR|CANTOPEN)|disk I\/O error|unable to open database file/.test(text(error)))
+  if (unreadable)
     return new AftersaveError("E_IO", "the state file cannot be read or written", {
       cause: error,
       hint: "Check the disk and the mode of state_dir.",

@@ -8,7 +8,7 @@ import { dirname, join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { AftersaveError, asAftersaveError, errnoOf } from "../core/errors.ts";
 import { createClaims, type Claims } from "./claims.ts";
-import { createJobs, enqueueRows, type Jobs } from "./jobs.ts";
+import { createJobs, enqueueRows, type JobRequest, type Jobs } from "./jobs.ts";
 import { createLedger, type Ledger } from "./ledger.ts";
 import { createOutbox, outboxRow, type Outbox } from "./outbox.ts";
 import { createRestore, type Restore } from "./restore.ts";
@@ -39,16 +39,18 @@ export interface State {
 export const STATE_FILE = "state.db";
 
 /** Whether two things are one: replaced methods throw our errors instead of SQLite's. */
-function translated<T extends object>(part: T): T {
+function translated<T extends object>(part: T, directory: string): T {
   const wrap = (method: (...values: unknown[]) => unknown) =>
     function (this: unknown, ...values: unknown[]): unknown {
       try {
         const result = method.apply(part, values);
         if (typeof result === "object" && result !== null && Symbol.asyncIterator in result)
-          return translatedPages(result as AsyncIterable<unknown>);
-        return result instanceof Promise ? result.catch((error: unknown) => Promise.reject(stateError(error))) : result;
+          return translatedPages(result as AsyncIterable<unknown>, directory);
+        return result instanceof Promise
+          ? result.catch((error: unknown) => Promise.reject(stateError(error, directory)))
+          : result;
       } catch (error) {
-        throw stateError(error);
+        throw stateError(error, directory);
       }
     };
   return Object.fromEntries(
@@ -56,11 +58,11 @@ function translated<T extends object>(part: T): T {
   ) as T;
 }
 
-async function* translatedPages(items: AsyncIterable<unknown>): AsyncGenerator {
+async function* translatedPages(items: AsyncIterable<unknown>, directory: string): AsyncGenerator {
   try {
     yield* items;
   } catch (error) {
-    throw stateError(error);
+    throw stateError(error, directory);
   }
 }
 
@@ -117,7 +119,7 @@ export async function openState(directory: string, clock: Clock): Promise<State>
   } catch (error) {
     claims.close();
     if (!(error instanceof AftersaveError) && !isCorrupt(error)) makeDirectory(directory); // SQLite does not say why it cannot open a file
-    throw stateError(error);
+    throw stateError(error, directory);
   }
 
   const relaxed = <T>(work: () => T): T => {
@@ -129,41 +131,53 @@ export async function openState(directory: string, clock: Clock): Promise<State>
     }
   };
 
-  return translated<State>({
-    saves: translated(
-      createSaves({
-        database,
-        relaxed,
-        enqueue: (jobs) => enqueueRows(database, jobs, clock.now()),
-        log: (log, line) => outboxRow(database, log, line),
-      }),
-    ),
-    jobs: translated(createJobs(database, () => clock.now())),
-    ledger: translated(createLedger(database, (log, line) => outboxRow(database, log, line))),
-    outbox: translated(createOutbox(database, relaxed)),
-    claims,
-    restore: translated(createRestore({ database, relaxed, log: (log, line) => outboxRow(database, log, line) })),
-    library: sqliteLibrary().name,
-    journalMode: journalMode(database),
-    async getMeta(name) {
-      const row = database.prepare("SELECT value FROM meta WHERE name = ?").get(name);
-      return row && String(row["value"]);
+  const enqueue = (jobs: readonly JobRequest[]) => enqueueRows(database, jobs, clock.now());
+
+  return translated<State>(
+    {
+      saves: translated(
+        createSaves({
+          database,
+          relaxed,
+          enqueue,
+          log: (log, line) => outboxRow(database, log, line),
+        }),
+        directory,
+      ),
+      jobs: translated(
+        createJobs(database, () => clock.now()),
+        directory,
+      ),
+      ledger: translated(
+        createLedger(database, (log, line) => outboxRow(database, log, line), enqueue),
+        directory,
+      ),
+      outbox: translated(createOutbox(database, relaxed), directory),
+      claims,
+      restore: translated(createRestore({ database, relaxed, log: (log, line) => outboxRow(database, log, line) }), directory),
+      library: sqliteLibrary().name,
+      journalMode: journalMode(database),
+      async getMeta(name) {
+        const row = database.prepare("SELECT value FROM meta WHERE name = ?").get(name);
+        return row && String(row["value"]);
+      },
+      async setMeta(name, value) {
+        database.transaction(() => database.prepare("INSERT OR REPLACE INTO meta (name, value) VALUES (?,?)").run(name, value));
+      },
+      async check() {
+        return database
+          .prepare("PRAGMA integrity_check")
+          .all()
+          .map((row) => String(row["integrity_check"]))
+          .filter((line) => line !== "ok");
+      },
+      async close() {
+        claims.close();
+        database.close();
+      },
     },
-    async setMeta(name, value) {
-      database.transaction(() => database.prepare("INSERT OR REPLACE INTO meta (name, value) VALUES (?,?)").run(name, value));
-    },
-    async check() {
-      return database
-        .prepare("PRAGMA integrity_check")
-        .all()
-        .map((row) => String(row["integrity_check"]))
-        .filter((line) => line !== "ok");
-    },
-    async close() {
-      claims.close();
-      database.close();
-    },
-  });
+    directory,
+  );
 }
 
 export const hasState = (directory: string): boolean => existsSync(join(directory, STATE_FILE));

@@ -318,6 +318,7 @@ export function createFolderTarget({ path, root, clock = Date, random = Math.ran
     traits: {
       atomicPut: true,
       guardedPut: false,
+      identity: "path",
       listing: "immediate",
       hashes: ["sha256"],
       maxConcurrency: 4,

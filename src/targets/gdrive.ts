@@ -31,6 +31,7 @@ export function createGdriveTarget({ name, root, tokenFile }: GdriveOptions): Ta
     traits: {
       atomicPut: true,
       guardedPut: false,
+      identity: "id",
       listing: "eventual",
       caseSensitive: true,
       hashes: ["sha256", "md5"],

@@ -100,7 +100,7 @@ export function createMemoryTarget(options: MemoryTargetOptions = {}): MemoryTar
 
   return {
     kind: "memory",
-    traits: { atomicPut: true, guardedPut, listing: "immediate", caseSensitive, hashes, maxConcurrency },
+    traits: { atomicPut: true, guardedPut, identity: "id", listing: "immediate", caseSensitive, hashes, maxConcurrency },
     pathOf: (key) => root + key,
     objects: () => [...objects.values()],
     edit: (key, bytes) => store(find(key), key, typeof bytes === "string" ? new TextEncoder().encode(bytes) : bytes.slice()),

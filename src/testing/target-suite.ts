@@ -768,7 +768,8 @@ export function targetCases(options: SuiteOptions = {}): readonly SuiteCase[] {
 
   group = "life";
   it("traits are complete", (target) => {
-    const { atomicPut, guardedPut, listing, caseSensitive, hashes, maxConcurrency } = target.traits;
+    const { atomicPut, guardedPut, identity, listing, caseSensitive, hashes, maxConcurrency } = target.traits;
+    assert.ok(["path", "id"].includes(identity));
     assert.deepEqual([typeof atomicPut, typeof guardedPut, typeof caseSensitive], ["boolean", "boolean", "boolean"]);
     assert.ok(["immediate", "eventual"].includes(listing) && Array.isArray(hashes), "listing or hashes");
     assert.ok(Number.isInteger(maxConcurrency) && maxConcurrency >= 1, "maxConcurrency");

@@ -1,8 +1,8 @@
 /** CONTRACT section 4: the library as users are promised it. */
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, existsSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { AftersaveError, driveUpload, SaveManager } from "../../src/index.ts";
 import { makeRoot, open, read, write, lines } from "./root.ts";
 
@@ -159,6 +159,60 @@ describe("saves", () => {
     expect(read(root, "Data/a.txt")).toBe("1");
   });
 
+  test("what is no save is refused with a code before anything is touched", async () => {
+    const root = makeRoot();
+    const memory = await open(root);
+    await memory.append("a.txt", "1");
+    const wrong: [string, () => Promise<unknown>][] = [
+      ["a number as content", () => memory.append("a.txt", 5 as never)],
+      ["no content", () => memory.replace("a.txt", undefined as never)],
+      ["no key", () => memory.append(undefined as never, "x")],
+      ["a misspelt precondition", () => memory.replace("a.txt", "x", {}, { if_sha: "0" } as never)],
+      ["a precondition that is no hash", () => memory.replace("a.txt", "x", {}, { if_sha256: "abc" })],
+      ["half a character", () => memory.replace("a.txt", "\ud800")],
+      ["an origin that is none", () => memory.replace("a.txt", "x", { origin: "cat" as never })],
+      ["no path", () => driveUpload(undefined as never, {}, { root, env: {} })],
+    ];
+    for (const [what, call] of wrong) await expect(call(), what).rejects.toMatchObject({ code: "E_USAGE", exit: 2 });
+    expect(read(root, "Data/a.txt")).toBe("1");
+    await memory.replace("a.txt", "2", {}, { if_sha256: sha256("1").toUpperCase() });
+  });
+
+  test("names that are long in one Unicode form are keys; names that no system can hold are not", async () => {
+    const root = makeRoot();
+    const memory = await open(root);
+    for (const name of ["한".repeat(30), "ü".repeat(98)]) await memory.append(`Meta/${name}.txt`, "x");
+    symlinkSync("loop", join(root, "Data/Meta/loop"));
+    symlinkSync("Nowhere", join(root, "Data/Arc"));
+    for (const [key, code] of [
+      ["Meta/CONIN$", "E_KEY_NAME"],
+      ["Meta/new/", "E_KEY_FOLDER"],
+      ["Meta/loop", "E_KEY_OUTSIDE"],
+      ["Arc/x.txt", "E_KEY_OUTSIDE"],
+      ["Meta/.a.123456789012.aftersave-tmp", "E_KEY_RESERVED"],
+      [`Meta/${"d/".repeat(3000)}x`, "E_KEY_LONG"],
+    ])
+      await expect(memory.append(key ?? "", "x"), key).rejects.toMatchObject({ code, exit: 2 });
+    writeFileSync(Buffer.concat([Buffer.from(`${join(root, "Data/Meta")}/`), Buffer.from([0xff]), Buffer.from(".txt")]), "x");
+    expect((await memory.sweep()).refused.map(({ error }) => error.code)).toContain("E_KEY_CONTROL");
+  });
+
+  test("a memory root can be moved or copied as a whole: its logs go on", async () => {
+    const root = makeRoot();
+    const before = await open(root);
+    await before.append("a.txt", "1");
+    await before.flush();
+    await before.close();
+    const moved = `${root}-moved`;
+    cpSync(root, moved, { recursive: true });
+    onTestFinished(() => rmSync(moved, { recursive: true, force: true }));
+    const memory = await open(moved);
+    await memory.append("a.txt", "2");
+    await memory.close();
+    expect(memory.notices).toEqual([]);
+    expect(lines(moved, "memory_changelog").map(({ place }) => place)).toEqual([1, 2]);
+  });
+
   test("the class of the save manager is exported", () => {
     expect(SaveManager.prototype.append).toBeTypeOf("function");
   });
@@ -208,6 +262,36 @@ describe("driveUpload", () => {
     const root = makeRoot();
     await expect(driveUpload("/etc/passwd", {}, { root, env: {} })).rejects.toMatchObject({ code: "E_KEY_OUTSIDE" });
     expect(existsSync(join(root, "logs"))).toBe(false);
+  });
+
+  test("many at once: one uploads, the others find it there; none fails", async () => {
+    const root = makeRoot();
+    const memory = await open(root);
+    await memory.append("a.txt", "1");
+    const results = await Promise.all(Array.from({ length: 6 }, () => memory.upload("Data/a.txt")));
+    expect(results.map(({ status }) => status).toSorted()).toEqual([...Array<string>(5).fill("skipped"), "success"]);
+    await memory.close();
+    expect(lines(root, "upload_log").filter(({ file }) => file === "a.txt")).toHaveLength(6);
+  });
+
+  test("a mirror that was emptied is filled again; one that is another's by now is left alone", async () => {
+    const root = makeRoot();
+    let memory = await open(root);
+    await memory.append("a.txt", "1");
+    await memory.append("b.txt", "2");
+    await memory.flush();
+    await memory.close();
+    rmSync(join(root, "Drive"), { recursive: true });
+    memory = await open(root);
+    expect((await memory.upload("Data/a.txt")).status).toBe("success");
+    await memory.flush();
+    expect(read(root, "Drive/MemoryVDB/b.txt")).toBe("2");
+    await memory.close();
+    write(root, "Drive/MemoryVDB/.aftersave/root.json", '{"memory_root":"someone"}');
+    memory = await open(root);
+    await memory.append("a.txt", "3");
+    expect(await memory.upload("Data/a.txt")).toMatchObject({ status: "fail", code: "E_TARGET_IN_USE" });
+    expect(read(root, "Drive/MemoryVDB/a.txt")).toBe("1");
   });
 
   test("a folder is refused as a folder, however it is named", async () => {
