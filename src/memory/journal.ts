@@ -219,9 +219,9 @@ export function createJournal({ saves, heads, places, targetsFor, step }: Journa
 
   /** Whether a file is a beginning of another one; after a power cut, zeros may stand for what did not reach the disk. */
   const beginsLike = async (path: string, size: number, other: string): Promise<boolean> => {
+    const others = readPieces(other, 0, size)[Symbol.asyncIterator]();
     try {
       let theirs = Buffer.alloc(0);
-      const others = readPieces(other, 0, size)[Symbol.asyncIterator]();
       for await (const mine of readPieces(path, 0, size)) {
         while (theirs.length < mine.length) {
           const next = await others.next();
@@ -235,6 +235,8 @@ export function createJournal({ saves, heads, places, targetsFor, step }: Journa
     } catch (error) {
       if (errnoOf(error) === "ENOENT") return false;
       throw error;
+    } finally {
+      await others.return?.();
     }
   };
 
