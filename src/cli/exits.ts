@@ -17,8 +17,11 @@ const byStatus: Readonly<Record<string, number>> = {
   blocked: EXIT.undecided,
 };
 
-const badness = ({ status, code }: Ended): number =>
-  code !== undefined ? ERRORS[code].exit : status === "success" || status === "skipped" ? 0 : (byStatus[status] ?? EXIT.failed);
+/** What went well has no code. An outcome is never wrong usage: a folder in the file's place at the target has failed. */
+const badness = ({ status, code }: Ended): number => {
+  if (code === undefined) return status === "success" || status === "skipped" ? EXIT.ok : (byStatus[status] ?? EXIT.failed);
+  return ERRORS[code].exit === EXIT.usage ? EXIT.failed : ERRORS[code].exit;
+};
 
 /** 0 when all went well, 3 when some did, else the exit code of the worst. */
 export function exitOfUploads(uploads: readonly Ended[]): number {

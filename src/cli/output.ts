@@ -9,8 +9,13 @@ export type Style = "bold" | "dim" | "red" | "green" | "yellow" | "cyan";
 export interface Output {
   readonly json: boolean;
   readonly quiet: boolean;
-  /** The command's one answer: the value as a JSON document, or the text for people. */
-  answer(value: unknown, text: () => string): void;
+  /**
+   * The command's one answer: the value as a JSON document, or the text for people. `bad` is what of it `--quiet` must not
+   * hide; it goes to stderr then.
+   */
+  answer(value: unknown, text: () => string, bad?: () => string): void;
+  /** Whether the one answer was given. */
+  readonly answered: boolean;
   /** One line of JSON, for what answers line by line. Resolves when there is room for more. */
   line(value: unknown): Promise<void>;
   /** Text for people on stdout; nothing with `--json` or `--quiet`. */
@@ -27,8 +32,10 @@ export interface Output {
   /** An error, on stderr. */
   fail(text: string): void;
   paint(style: Style, text: string): string;
-  /** Aborts when nobody reads stdout any more. */
+  /** Aborts when nobody reads stdout any more, or nothing can be written there. */
   readonly closed: AbortSignal;
+  /** Resolves when all is written, with the fault if something could not be. A reader that went away is none. */
+  fault(): Promise<NodeJS.ErrnoException | undefined>;
 }
 
 /** Breaks lines at spaces so that they fit; what follows a line's own indent is indented alike. */
@@ -51,15 +58,17 @@ export function wrap(text: string, width: number): string {
 
 const fitted = (text: string, stream: NodeJS.WriteStream) => (stream.isTTY ? wrap(text, Math.max(40, stream.columns)) : text);
 
-/** `stdout` and `stderr` are the process's own. A reader that went away is not an error. */
+/** `stdout` and `stderr` are the process's own. A reader that went away is not an error; of a broken stderr nobody can be told. */
 export function createOutput(json: boolean, quiet: boolean): Output {
   const { stdout, stderr } = process;
   const gone = new AbortController();
-  for (const stream of [stdout, stderr])
-    stream.on("error", (error: NodeJS.ErrnoException) => {
-      if (error.code !== "EPIPE") throw error;
-      if (stream === stdout) gone.abort();
-    });
+  let fault: NodeJS.ErrnoException | undefined;
+  let answered = false;
+  stderr.on("error", () => undefined);
+  stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") fault ??= error;
+    gone.abort();
+  });
   let drawn = false;
   const clear = () => {
     if (drawn) stderr.write("\r\u001B[K");
@@ -77,9 +86,18 @@ export function createOutput(json: boolean, quiet: boolean): Output {
     json,
     quiet,
     closed: gone.signal,
-    answer(value, text) {
+    get answered() {
+      return answered;
+    },
+    async fault() {
+      await new Promise<void>((resolve) => void stdout.write("", () => resolve()));
+      return fault;
+    },
+    answer(value, text, bad) {
+      answered = true;
       if (json) write(JSON.stringify(value, null, stdout.isTTY ? 2 : 0));
       else if (!quiet) write(fitted(text(), stdout));
+      else if (bad && bad() !== "") tell(bad());
     },
     async line(value) {
       if (gone.signal.aborted || write(JSON.stringify(value))) return;

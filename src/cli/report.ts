@@ -32,18 +32,23 @@ function usageError(error: CommanderError): AftersaveError {
   return new AftersaveError("E_USAGE", message.replaceAll(/\s*\n\s*/g, " "), { hint, cause: error });
 }
 
-/** Tells `error` on stdout (`--json`) or stderr, and answers the exit code. */
+/** `error` for people: what happened, what to do next and, with `data`, what it means for their data. */
+export function sayError(known: AftersaveError, data = true): string {
+  const { code, message, hint, details } = known;
+  const held = code === "E_STALE" ? details["sha256"] : undefined;
+  return [
+    `${styleText("red", "error:", { stream: process.stderr })} ${message}`,
+    ...(typeof held === "string" ? [`  It holds now: ${held}`] : held === null ? ["  It holds nothing now."] : []),
+    ...(hint === undefined ? [] : [`  ${hint}`]),
+    data ? `  ${known.data} (${code})` : `  (${code})`,
+  ].join("\n");
+}
+
+/** Tells `error` on stdout (`--json`, unless the one answer was given) or stderr, and answers the exit code. */
 export function report(error: unknown, { out, debug }: Pick<Cli, "out" | "debug">): number {
   const known = error instanceof CommanderError ? usageError(error) : asAftersaveError(error, "the command");
-  if (out.json) out.answer({ error: errorDocument(known) }, () => "");
-  else {
-    const lines = [
-      `${styleText("red", "error:", { stream: process.stderr })} ${known.message}`,
-      ...(known.hint === undefined ? [] : [`  ${known.hint}`]),
-      `  ${known.data} (${known.code})`,
-    ];
-    out.fail(lines.join("\n"));
-  }
+  if (out.json && !out.answered) out.answer({ error: errorDocument(known) }, () => "");
+  else out.fail(sayError(known, !out.answered));
   if (debug) process.stderr.write(`${inspect(known)}\n`);
   return known.exit;
 }

@@ -13,18 +13,28 @@ import { createOutput } from "./output.ts";
 interface Entry {
   readonly summary: string;
   readonly hidden?: boolean;
+  /** What is done all the same when the answer cannot be written; a command without it only answers. */
+  readonly done?: string;
   readonly load: () => Promise<CommandModule>;
 }
 
+const ACCEPTED = "the save was accepted";
+const UPLOADS = "`aftersave log uploads` says what was done";
+const CHANGES = "`aftersave log changes` says what was done";
+
 const commands: Readonly<Record<string, Entry>> = {
-  init: { summary: "make a folder a memory root", load: () => import("./commands/init.ts") },
-  append: { summary: "add to the end of a memory file", load: () => import("./commands/append.ts") },
-  replace: { summary: "make new content the whole of a memory file", load: () => import("./commands/replace.ts") },
-  archive: { summary: "move a memory file to the archive", load: () => import("./commands/archive.ts") },
-  "sync-file": { summary: "upload files now, and wait", load: () => import("./commands/sync-file.ts") },
-  ingest: { summary: "take save events as JSON Lines on stdin", load: () => import("./commands/ingest.ts") },
-  flush: { summary: "upload all that is pending", load: () => import("./commands/flush.ts") },
-  sweep: { summary: "version changes that others made", load: () => import("./commands/sweep.ts") },
+  init: { done: "the folder is a memory root", summary: "make a folder a memory root", load: () => import("./commands/init.ts") },
+  append: { done: ACCEPTED, summary: "add to the end of a memory file", load: () => import("./commands/append.ts") },
+  replace: {
+    done: ACCEPTED,
+    summary: "make new content the whole of a memory file",
+    load: () => import("./commands/replace.ts"),
+  },
+  archive: { done: ACCEPTED, summary: "move a memory file to the archive", load: () => import("./commands/archive.ts") },
+  "sync-file": { done: UPLOADS, summary: "upload files now, and wait", load: () => import("./commands/sync-file.ts") },
+  ingest: { done: CHANGES, summary: "take save events as JSON Lines on stdin", load: () => import("./commands/ingest.ts") },
+  flush: { done: UPLOADS, summary: "upload all that is pending", load: () => import("./commands/flush.ts") },
+  sweep: { done: CHANGES, summary: "version changes that others made", load: () => import("./commands/sweep.ts") },
   status: { summary: "say whether the memory is safe", load: () => import("./commands/status.ts") },
   log: { summary: "show uploads, archives or changes", load: () => import("./commands/log.ts") },
   doctor: { summary: "look for what is wrong, with cause and cure", load: () => import("./commands/doctor.ts") },
@@ -50,10 +60,13 @@ const withGlobals = (command: Command) =>
 /** Where in `args` the command is named; -1 when it is not. */
 const commandAt = (args: readonly string[]) => args.findIndex((arg, at) => !arg.startsWith("-") && args[at - 1] !== "--root");
 
-/** `help COMMAND` is `COMMAND --help`. */
+/** `help COMMAND` is `COMMAND --help`; of a command that does not exist there is no help. */
 function withoutHelp(args: readonly string[]): readonly string[] {
   const at = commandAt(args);
-  return args[at] === "help" ? [...args.toSpliced(at, 1), "--help"] : args;
+  const name = args[at];
+  const known = name === undefined || name === "help" || Object.hasOwn(commands, name);
+  if (!known) return args.filter((arg) => arg !== "--help" && arg !== "-h");
+  return name === "help" ? withoutHelp([...args.toSpliced(at, 1), "--help"]) : args;
 }
 
 /** The package's version; package.json stands two folders above the program, in the sources and in what is installed. */
@@ -62,9 +75,14 @@ function versionOf(url: string): string {
   return manifest.version;
 }
 
+/** Each of `notices` once; one that only begins another says nothing of its own. */
+const once = (notices: readonly string[]): string[] =>
+  [...new Set(notices)].filter((notice, _, all) => !all.some((other) => other !== notice && other.startsWith(notice)));
+
 /** Runs the command line `argv`; `url` is the program that was started. Answers the exit code and never throws. */
 export async function run(argv: readonly string[], url: string): Promise<number> {
   const args = withoutHelp(argv.map(marked));
+  const name = args[commandAt(args)];
   const before = args.includes("--") ? args.slice(0, args.indexOf("--")) : args;
   const has = (option: string) => before.includes(option);
   const out = createOutput(has("--json"), has("--quiet"));
@@ -105,10 +123,11 @@ export async function run(argv: readonly string[], url: string): Promise<number>
     })
     .addHelpText("after", "\n`aftersave help COMMAND` tells what a command takes, and its exit codes.");
 
+  let failure: unknown;
+  let helped = false;
   const failed = async (error: unknown): Promise<number> => (await import("./report.ts")).report(error, cli);
 
   const work = async (): Promise<number> => {
-    const name = args[commandAt(args)];
     for (const [known, { summary, hidden, load }] of Object.entries(commands)) {
       const command = program.command(known, { hidden: hidden === true }).summary(summary);
       if (known === name) (await load()).define(withGlobals(command), cli);
@@ -118,7 +137,7 @@ export async function run(argv: readonly string[], url: string): Promise<number>
       for (const [option, value] of Object.entries(command.opts())) command.setOptionValue(option, unmarked(value));
       root = command.optsWithGlobals<{ root?: string }>().root;
     });
-    if (name === undefined && (has("--version") || has("-V"))) {
+    if ((name === undefined || name === "sync-file") && (has("--version") || has("-V"))) {
       const version = versionOf(url);
       out.answer({ version }, () => version);
       return 0;
@@ -127,6 +146,7 @@ export async function run(argv: readonly string[], url: string): Promise<number>
       await program.parseAsync(args, { from: "user" });
     } catch (error) {
       if (!(error instanceof CommanderError) || error.exitCode !== 0) throw error;
+      helped = true;
       const text = help.trimEnd();
       out.answer({ help: text }, () => text);
     }
@@ -139,6 +159,7 @@ export async function run(argv: readonly string[], url: string): Promise<number>
   } catch (error) {
     if (error instanceof CommanderError && error.code === "commander.help" && !out.json)
       process.stderr.write(`${help.trimEnd()}\n\n`);
+    failure = error;
     exit = await failed(error);
   }
   const memory = await opening?.catch(() => undefined); // its failure was the command's
@@ -148,7 +169,12 @@ export async function run(argv: readonly string[], url: string): Promise<number>
     } catch (error) {
       exit = Math.max(exit, await failed(error));
     }
-    for (const notice of new Set(memory.notices)) out.warn(notice);
+    for (const notice of once(memory.notices)) out.warn(notice);
   }
-  return exit;
+  const fault = await out.fault();
+  if (!fault) return exit;
+  const done = failure === undefined && !helped ? commands[name ?? ""]?.done : undefined;
+  out.warn(`the answer could not be written: ${fault.message}${done === undefined ? "" : `; ${done}`}`);
+  if (failure !== undefined && out.json) await failed(failure);
+  return done === undefined ? exit || 1 : exit;
 }

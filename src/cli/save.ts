@@ -3,7 +3,7 @@
  * @module
  */
 import type { Command } from "commander";
-import { AftersaveError, type Memory, type Receipt, type SaveOptions } from "../index.ts";
+import { AftersaveError, EXIT, type Memory, type Receipt, type SaveOptions } from "../index.ts";
 import { uploadInBackground } from "./background.ts";
 import { exits, type Cli } from "./cli.ts";
 import { exitOfUploads } from "./exits.ts";
@@ -53,6 +53,7 @@ export async function accepted(cli: Cli, memory: Memory, receipt: Receipt, { wai
     cli.out.warn("stopped waiting: the save is accepted, `aftersave flush` uploads it");
     return receipt;
   });
-  cli.out.answer(settled, () => sayReceipt(settled, cli.out.paint));
+  const said = () => sayReceipt(settled, cli.out.paint);
   cli.exit = exitOfUploads(settled.uploads);
+  cli.out.answer(settled, said, () => (cli.exit === EXIT.ok ? "" : said()));
 }

@@ -4,10 +4,10 @@
  * @module
  */
 import { createHash, type Hash } from "node:crypto";
-import { rm } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
-import { AftersaveError, asAftersaveError, type ErrorCode } from "../core/errors.ts";
+import { AftersaveError, asAftersaveError, errnoOf, type ErrorCode } from "../core/errors.ts";
 import { foldKey, type ArchiveFolder, type Key } from "../core/key.ts";
 import { actorOf, type Actor, type Meta, type Op, type Version } from "../core/version.ts";
 import type { Claims } from "../state/claims.ts";
@@ -80,6 +80,8 @@ interface Spool {
 
 const IN_MEMORY = 8 << 20;
 const KEPT_HASHES = 64;
+/** A body that has been coming in for so long is not coming any more. */
+const SPOOL_MS = 86_400_000;
 /** How often a save looks again at a file that others change at the same moment. */
 const TRIES = 20;
 
@@ -218,9 +220,21 @@ export class SaveManager {
     }
   }
 
+  /** Bodies that a killed process had begun to take in: no save knows of them. */
+  async #dropSpools(): Promise<void> {
+    const { spoolDir, clock } = this.#parts;
+    const names = await readdir(spoolDir).catch((error: unknown) => {
+      if (errnoOf(error) === "ENOENT") return [];
+      throw error;
+    });
+    for (const path of names.map((name) => join(spoolDir, name)))
+      if (Number(statLive(path)?.mtimeMs ?? clock.now()) < clock.now() - SPOOL_MS) await rm(path, { force: true });
+  }
+
   /** Finishes or takes back what dead processes left; called when the memory is opened. What cannot be settled now is left for later. */
   async recoverAll(): Promise<{ settled: number; failed: readonly AftersaveError[] }> {
     const { claims, saves, journal } = this.#parts;
+    await this.#dropSpools();
     let settled = 0;
     const failed: AftersaveError[] = [];
     for (const { key } of await saves.intents()) {
@@ -540,7 +554,7 @@ function checkOptions(options: SaveOptions): void {
     throw new AftersaveError("E_USAGE", `a save has no option ${JSON.stringify(stranger)}`, {
       hint: "There are if_sha256 and signal.",
     });
-  if (sha256 !== undefined && sha256 !== null && !/^[0-9a-f]{64}$/i.test(String(sha256)))
+  if (sha256 !== undefined && sha256 !== null && !/^[0-9a-f]{64}$/i.test(sha256))
     throw new AftersaveError("E_USAGE", "if_sha256 is not a sha256", {
       hint: "Give 64 hexadecimal digits, or null for a key that holds nothing.",
     });

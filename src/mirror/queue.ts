@@ -111,7 +111,7 @@ export function createQueue({ state, clock, uploader, targets, open, onOutcome }
         closed ||= outcome.code !== undefined && closes.has(outcome.code);
       }
     };
-    if (open_until > 0) await work(1); // it could not be reached the last time: one probe first
+    await work(1); // one probe: a target that cannot be reached costs no tries of the other jobs
     await Promise.all(Array.from({ length: to.concurrency }, () => work(Number.POSITIVE_INFINITY)));
   };
 

@@ -52,7 +52,11 @@ export function createMemoryTarget(options: MemoryTargetOptions = {}): MemoryTar
 
   const next = (kind: string) => `${kind}${++count}`;
   const nameOf = (key: string) => (caseSensitive ? key : foldKey(key));
-  const find = (key: Key) => [...objects.values()].find((object) => nameOf(object.key) === nameOf(key));
+  const find = (key: Key): MemoryObject | undefined => {
+    const name = nameOf(key);
+    for (const object of objects.values()) if (nameOf(object.key) === name) return object;
+    return undefined;
+  };
 
   function entryOf({ key, id, rev, bytes }: MemoryObject): Entry {
     const algo = hashes[0];

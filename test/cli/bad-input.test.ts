@@ -1,11 +1,11 @@
 /** What goes wrong is said in one clear sentence with a next step and the documented exit code; nothing is half written. */
-import { readdirSync, readFileSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { describe, expect, test } from "vitest";
 import { ERRORS, type ErrorCode } from "../../src/index.ts";
 import { openDatabase } from "../../src/state/sqlite.ts";
-import { ask, everything, makeRoot, put, read, run, type Answer } from "./program.ts";
+import { ask, everything, makeRoot, put, read, run, runInto, type Answer } from "./program.ts";
 
 interface Bad {
   readonly what: string;
@@ -21,6 +21,7 @@ const target = (type: string) => ({ targets: { drive: { type, enabled: true, pat
 
 const usage: Bad[] = [
   { what: "an unknown command", code: "E_USAGE", args: ["apend", "a.txt", "x"], says: /apend.*[Dd]id you mean append/ },
+  { what: "help for an unknown command", code: "E_USAGE", args: ["help", "apend"], says: /apend.*[Dd]id you mean append/ },
   { what: "no command", code: "E_USAGE", args: [], says: /no command/ },
   {
     what: "an unknown option",
@@ -227,4 +228,56 @@ describe("odd circumstances", () => {
     expect(code).toBe(0);
     expect(answer["help"]).toMatch(/^Usage: aftersave append[\s\S]*--if-sha256[\s\S]*Exit codes:\n {2}0 {2}accepted/);
   });
+});
+
+describe.skipIf(!existsSync("/dev/full"))("an answer that cannot be written", () => {
+  const cannot = "warning: the answer could not be written: ENOSPC: no space left on device, write";
+
+  test.each([[[]], [["--json"]]])("is told, and an accepted save does not look like a failed one: %j", (globals) => {
+    const root = makeRoot({});
+    const saved = runInto("/dev/full", [...globals, "append", "a.txt", "x"], { cwd: root });
+    expect(saved).toEqual({ code: 0, stderr: `${cannot}; the save was accepted\n` });
+    expect(read(root, "Data/a.txt")).toBe("x");
+  });
+
+  test.each([["status"], ["log"], ["--version"], ["append", "--help"]])("fails what only answers: %s", (...args) => {
+    expect(runInto("/dev/full", args, { cwd: makeRoot({}) })).toEqual({ code: 1, stderr: `${cannot}\n` });
+  });
+
+  test("hides no error", () => {
+    const { code, stderr } = runInto("/dev/full", ["--json", "append", "../x", "x"], { cwd: makeRoot({}) });
+    expect(code).toBe(2);
+    expect(stderr).toContain("outside the data folder");
+    expect(stderr).toContain(cannot);
+  });
+});
+
+describe("--quiet hides nothing that went wrong", () => {
+  test("neither of sync-file nor of flush", async () => {
+    const root = makeRoot({ targets: { drive: { type: "gdrive", enabled: true } } });
+    const synced = await run(["--quiet", "sync-file", "gone.txt"], { cwd: root });
+    expect(synced).toMatchObject({ code: 1, stdout: "", stderr: expect.stringMatching(/^failed gone\.txt → drive: .+\n$/) });
+    expect(await run(["--quiet", "append", "a.txt", "x"], { cwd: root })).toEqual({ code: 0, stdout: "", stderr: "" });
+    const flushed = await run(["--quiet", "flush"], { cwd: root });
+    expect(flushed).toMatchObject({ code: 4, stdout: "", stderr: expect.stringMatching(/^token_missing a\.txt → drive: .+\n$/) });
+    const saved = await run(["--quiet", "append", "a.txt", "y", "--wait"], { cwd: root });
+    expect(saved).toMatchObject({ code: 4, stdout: "", stderr: expect.stringContaining("drive: token missing: ") });
+  });
+
+  test("nor of sweep, nor of doctor", async () => {
+    const root = makeRoot({});
+    put(root, "Data/con.txt", "x");
+    const swept = await run(["--quiet", "sweep"], { cwd: root });
+    expect(swept).toMatchObject({ code: 3, stdout: "", stderr: expect.stringMatching(/^refused .*con\.txt: .+\n$/) });
+    writeFileSync(join(root, "paths.json"), "{");
+    const doctor = await run(["--quiet", "doctor"], { cwd: root });
+    expect(doctor).toMatchObject({ code: 2, stdout: "", stderr: expect.stringMatching(/^error {4}config: /) });
+  });
+});
+
+test("what E_STALE holds now is told to people too", async () => {
+  const root = makeRoot({});
+  const receipt = await ask(["append", "a.txt", "x"], { cwd: root });
+  const stale = await run(["append", "a.txt", "y", "--if-sha256", "absent"], { cwd: root });
+  expect(stale).toMatchObject({ code: 1, stderr: expect.stringContaining(`It holds now: ${String(receipt.answer["sha256"])}`) });
 });

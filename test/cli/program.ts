@@ -1,6 +1,18 @@
 /** The program as users install it: bundled once for a test file, and run as processes of their own. */
-import { execFileSync, spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { execFileSync, spawn, spawnSync, type ChildProcessWithoutNullStreams } from "node:child_process";
+import {
+  closeSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, afterEach, beforeAll, expect } from "vitest";
@@ -35,11 +47,30 @@ export interface RunOptions {
   readonly program?: "main" | "sync-file";
 }
 
-export function start(args: readonly string[], { cwd, env, program = "main" }: RunOptions = {}): ChildProcessWithoutNullStreams {
-  return spawn(process.execPath, [join(folder, `dist/cli/${program}.js`), ...args], {
-    cwd: cwd ?? tmpdir(),
-    env: { ...process.env, NODE_OPTIONS: "", AFTERSAVE_NO_BACKGROUND: "1", AFTERSAVE_ROOT: "", TZ: "UTC", ...env },
-  });
+const place = ({ cwd, env }: RunOptions) => ({
+  cwd: cwd ?? tmpdir(),
+  env: { ...process.env, NODE_OPTIONS: "", AFTERSAVE_NO_BACKGROUND: "1", AFTERSAVE_ROOT: "", TZ: "UTC", ...env },
+});
+const programOf = ({ program = "main" }: RunOptions) => join(folder, `dist/cli/${program}.js`);
+
+export function start(args: readonly string[], options: RunOptions = {}): ChildProcessWithoutNullStreams {
+  return spawn(process.execPath, [programOf(options), ...args], place(options));
+}
+
+/** Runs to the end with stdout going to the file or device `into`. */
+export function runInto(into: string, args: readonly string[], options: RunOptions = {}): Omit<Ended, "stdout"> {
+  const stdout = openSync(into, "w");
+  try {
+    const { status, stderr } = spawnSync(process.execPath, [programOf(options), ...args], {
+      ...place(options),
+      input: options.input ?? "",
+      stdio: ["pipe", stdout, "pipe"],
+      encoding: "utf8",
+    });
+    return { code: status, stderr };
+  } finally {
+    closeSync(stdout);
+  }
 }
 
 /** Runs to the end. Whatever happens, no stack trace is shown without --debug. */

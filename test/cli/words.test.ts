@@ -34,6 +34,7 @@ test.each<[string, Ended[], number]>([
     4,
   ],
   ["a status without a code", [{ status: "blocked" }], 5],
+  ["a folder stands in the file's place: an outcome is never wrong usage", [{ status: "fail", code: "E_KEY_FOLDER" }], 1],
 ])("exit code when %s", (_, uploads, exit) => expect(exitOfUploads(uploads)).toBe(exit));
 
 test("lines are whole whatever the pieces they come in", async () => {

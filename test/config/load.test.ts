@@ -220,7 +220,12 @@ describe("values that are refused", () => {
     ["data outside, absolute", { local_data_dir: "/data" }, "local_data_dir", "below the memory root"],
     ["data at home", { local_data_dir: "~/Data" }, "local_data_dir", "below the memory root"],
     ["data is the root", { local_data_dir: "./" }, "local_data_dir", "below the memory root"],
-    ["a backslash does not hide it", { local_data_dir: "Data\\..\\..\\not-there-aftersave" }, "local_data_dir", "below the memory root"],
+    [
+      "a backslash does not hide it",
+      { local_data_dir: "Data\\..\\..\\not-there-aftersave" },
+      "local_data_dir",
+      "below the memory root",
+    ],
     ["log outside", { upload_log: "logs/../../u.json" }, "upload_log", "below the memory root"],
     ["llama outside", { llama_input_path: "../in" }, "llama_input_path", "below the memory root"],
     ["llama outside", { llama_output_path: "/out" }, "llama_output_path", "below the memory root"],

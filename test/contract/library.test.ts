@@ -1,6 +1,6 @@
 /** CONTRACT section 4: the library as users are promised it. */
 import { createHash } from "node:crypto";
-import { cpSync, existsSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { AftersaveError, driveUpload, SaveManager } from "../../src/index.ts";
@@ -211,6 +211,17 @@ describe("saves", () => {
     await memory.close();
     expect(memory.notices).toEqual([]);
     expect(lines(moved, "memory_changelog").map(({ place }) => place)).toEqual([1, 2]);
+  });
+
+  test("what a killed process had begun to take in is removed a day later", async () => {
+    const root = makeRoot();
+    await (await open(root)).close();
+    write(root, ".aftersave/spool/01OLD", "half");
+    write(root, ".aftersave/spool/01NEW", "half");
+    const old = new Date(Date.now() - 2 * 86_400_000);
+    utimesSync(join(root, ".aftersave/spool/01OLD"), old, old);
+    await open(root);
+    expect(readdirSync(join(root, ".aftersave/spool"))).toEqual(["01NEW"]);
   });
 
   test("the class of the save manager is exported", () => {

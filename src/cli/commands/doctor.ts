@@ -26,7 +26,12 @@ export function define(command: Command, cli: Cli): void {
     },
   ).action(async ({ fix, rebuild }: Flags) => {
     const findings = await examine(cli, fix === true, rebuild === true);
-    cli.out.answer(findings, () => findings.map((finding) => say(finding, cli)).join("\n"));
+    const told = (some: readonly Finding[]) => some.map((finding) => say(finding, cli)).join("\n");
+    cli.out.answer(
+      findings,
+      () => told(findings),
+      () => told(findings.filter(({ level, fixed }) => level !== "ok" && !fixed)),
+    );
     const bad = findings.filter(({ level, fixed }) => level === "error" && !fixed);
     cli.exit = Math.max(EXIT.ok, ...bad.map(({ code }) => (code === null ? EXIT.failed : ERRORS[code].exit)));
   });

@@ -3,10 +3,19 @@
  * @module
  */
 import type { Command } from "commander";
-import type { Drained, DrainOptions, Memory, Outcome } from "../../index.ts";
+import { asAftersaveError, type AftersaveError, type Memory, type Outcome } from "../../index.ts";
 import { exits, type Cli } from "../cli.ts";
 import { exitOfUploads } from "../exits.ts";
+import { sayError } from "../report.ts";
 import { plural } from "../words.ts";
+
+/** `pending`: unfinished, and not among those that failed in this run. */
+interface Counts {
+  readonly uploaded: number;
+  readonly skipped: number;
+  readonly failed: number;
+  readonly pending: number;
+}
 
 export function define(command: Command, cli: Cli): void {
   exits(command.description("Uploads all that is pending, now, also what failed before. Ctrl-C stops between two pieces."), {
@@ -25,26 +34,38 @@ export function define(command: Command, cli: Cli): void {
       outcomes.push(outcome);
       cli.out.progress(outcomes.length, pending + failed, outcome.file);
     };
-    const drained = await flush(memory, { signal, onOutcome }, outcomes);
-    cli.out.answer(drained, () => [say(drained, signal.aborted), ...failures(outcomes, cli)].join("\n"));
-    cli.exit = exitOfUploads([...outcomes, ...(signal.aborted && drained.pending > 0 ? [{ status: "interrupted" }] : [])]);
+    let stopped: AftersaveError | undefined;
+    await memory.flush({ signal, onOutcome }).catch((error: unknown) => {
+      if (!signal.aborted) stopped = asAftersaveError(error, "uploading what is pending");
+    });
+    const counts = await count(memory, outcomes, pending + failed);
+    const why = stopped && { error: { code: stopped.code, message: stopped.message, hint: stopped.hint ?? null } };
+    const bad = failures(outcomes, cli);
+    cli.out.answer(
+      { ...counts, ...why },
+      () => [say(counts, signal.aborted), ...bad].join("\n"),
+      () => bad.join("\n"),
+    );
+    if (stopped) cli.out.fail(sayError(stopped, false));
+    const left = signal.aborted && counts.pending > 0 ? [{ status: "interrupted" }] : [];
+    cli.exit = exitOfUploads([...outcomes, ...left, ...(stopped ? [{ status: "stopped", code: stopped.code }] : [])]);
   });
 }
 
-/** Flushes; when it is interrupted, what was done until then counts. */
-async function flush(memory: Memory, options: DrainOptions, outcomes: readonly Outcome[]): Promise<Drained> {
-  try {
-    return await memory.flush(options);
-  } catch (error) {
-    if (options.signal?.aborted !== true) throw error;
-    const count = (...statuses: string[]) => outcomes.filter(({ status }) => statuses.includes(status)).length;
-    const [uploaded, skipped] = [count("success", "conflict"), count("skipped")];
-    const { pending, failed } = await memory.status();
-    return { uploaded, skipped, failed: outcomes.length - uploaded - skipped, pending: pending + failed };
-  }
+/** What became of each job, the last time that it was tried; `before` is how many there were. */
+async function count(memory: Memory, outcomes: readonly Outcome[], before: number): Promise<Counts> {
+  const last = [...new Map(outcomes.map((outcome) => [`${outcome.target}\n${outcome.file}`, outcome])).values()];
+  const of = (...statuses: string[]) => last.filter(({ status }) => statuses.includes(status)).length;
+  const [uploaded, skipped] = [of("success", "conflict"), of("skipped")];
+  const failed = last.length - uploaded - skipped;
+  const unfinished = await memory.status().then(
+    (now) => now.pending + now.failed,
+    () => before - uploaded - skipped, // the state's disk is full: it cannot even be asked
+  );
+  return { uploaded, skipped, failed, pending: Math.max(0, unfinished - failed) };
 }
 
-function say({ uploaded, skipped, failed, pending }: Drained, interrupted: boolean): string {
+function say({ uploaded, skipped, failed, pending }: Counts, interrupted: boolean): string {
   const parts = [
     ...(uploaded > 0 ? [`${uploaded} uploaded`] : []),
     ...(skipped > 0 ? [`${skipped} there already`] : []),

@@ -25,15 +25,18 @@ export function define(command: Command, cli: Cli): void {
       hint: error.hint ?? null,
     }));
     if (changed.length > 0) await uploadInBackground(cli, memory);
-    cli.out.answer({ checked, changed, refused: reasons }, () =>
-      [
-        ...changed.map((receipt) => sayReceipt(receipt, cli.out.paint)),
-        ...reasons.map(({ path, message, hint }) =>
-          `${cli.out.paint("red", "refused")} ${path}: ${message}. ${hint ?? ""}`.trimEnd(),
-        ),
-        `looked at ${plural(checked, "file")}: ${changed.length} changed` +
-          (reasons.length > 0 ? `, ${reasons.length} refused` : ""),
-      ].join("\n"),
+    const bad = reasons.map(({ path, message, hint }) =>
+      `${cli.out.paint("red", "refused")} ${path}: ${message}. ${hint ?? ""}`.trimEnd(),
+    );
+    cli.out.answer(
+      { checked, changed, refused: reasons },
+      () =>
+        [
+          ...changed.map((receipt) => sayReceipt(receipt, cli.out.paint)),
+          ...bad,
+          `looked at ${plural(checked, "file")}: ${changed.length} changed` + (bad.length > 0 ? `, ${bad.length} refused` : ""),
+        ].join("\n"),
+      () => bad.join("\n"),
     );
     if (refused.length > 0) cli.exit = EXIT.partly;
   });

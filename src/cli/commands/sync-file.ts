@@ -3,7 +3,7 @@
  * @module
  */
 import type { Command } from "commander";
-import { exitOf, type FileResult } from "../../index.ts";
+import { asAftersaveError, exitOf, type FileResult } from "../../index.ts";
 import { exits, pathOf, type Cli } from "../cli.ts";
 import { metaOf, withMeta, type MetaOptions } from "../meta.ts";
 import { outcomeWord } from "../words.ts";
@@ -15,7 +15,8 @@ export function define(command: Command, cli: Cli): void {
     withMeta(
       command
         .description("Uploads files to each of their targets now, waits, and logs the outcome.")
-        .argument("<PATH...>", "memory files: paths, or keys (Meta/Notes.txt)"),
+        .argument("<PATH...>", "memory files: paths, or keys (Meta/Notes.txt)")
+        .option("-V, --version", "print the version"),
     ),
     {
       0: "every file is on every target",
@@ -31,12 +32,29 @@ export function define(command: Command, cli: Cli): void {
     const results: FileResult[] = [];
     const next = paths.entries();
     const work = async () => {
-      for (const [at, path] of next) results[at] = await memory.upload(path, metaOf(flags), { asked: true });
+      for (const [at, path] of next)
+        results[at] = await memory
+          .upload(path, metaOf(flags), { asked: true })
+          .catch((error: unknown) => failed(error, memory.keyOf(path), paths.length));
     };
     await Promise.all(Array.from({ length: AT_ONCE }, work));
-    cli.out.answer(results.length === 1 ? results[0] : results, () => results.map((result) => say(result, cli)).join("\n"));
+    const bad = results.filter((result) => exitOf([result]) !== 0);
+    cli.out.answer(
+      results.length === 1 ? results[0] : results,
+      () => results.map((result) => say(result, cli)).join("\n"),
+      () => bad.map((result) => say(result, cli)).join("\n"),
+    );
     cli.exit = exitOf(results);
   });
+}
+
+/** A refused key among several paths hides nothing of what became of the others; a full disk is an outcome like any other. */
+function failed(error: unknown, file: string, paths: number): FileResult {
+  const { code, message, hint } = asAftersaveError(error, `uploading ${file}`);
+  if (paths === 1 && code.startsWith("E_KEY")) throw error;
+  const notes = hint === undefined ? message : `${message}. ${hint}`;
+  const result = { status: "fail", attempts: 0, drive_path: null, notes, code } as const;
+  return { file, ...result, targets: [{ target: "none", ...result }] };
 }
 
 const colour = { uploaded: "green", unchanged: "dim", conflict: "yellow", failed: "red" } as const;
