@@ -2,13 +2,13 @@
  * How safe the memory is, in facts (DESIGN promise 11).
  * @module
  */
-import type { ErrorCode } from "../core/errors.ts";
+import { ERRORS, EXIT, type ErrorCode } from "../core/errors.ts";
 import type { State } from "../state/state.ts";
 
 export interface TargetStatus {
   readonly type: string;
   readonly enabled: boolean;
-  /** `signed_out`, `unreachable` and `failing` name the last failure's kind; `new`: nothing was ever sent. */
+  /** `signed_out`, `unreachable` and else `failing` name the last failure's kind; `new`: nothing was ever sent. */
   readonly state: "ok" | "new" | "failing" | "unreachable" | "signed_out" | "disabled";
   readonly last_success_at: string | null;
   readonly last_verified_at: string | null;
@@ -54,7 +54,8 @@ export async function statusOf(state: State, targets: readonly StatusTarget[]): 
   for (const { name, type, enabled, sameDevice } of targets) {
     const known = await state.ledger.target(name);
     const failing = known.code !== null && known.code !== "E_CONFLICT";
-    const health = signedOut.has(known.code as ErrorCode) ? "signed_out" : known.open_until > 0 ? "unreachable" : "failing";
+    const away = known.code === "E_TARGET_UNREACHABLE" ? "unreachable" : "failing";
+    const health = signedOut.has(known.code as ErrorCode) ? "signed_out" : away;
     shown[name] = {
       type,
       enabled,
@@ -85,11 +86,21 @@ export async function statusOf(state: State, targets: readonly StatusTarget[]): 
 /** After so long an unfinished upload is no longer "on its way". */
 export const PENDING_TOO_LONG_MS = 15 * 60_000;
 
+/** Whether a person must decide before this target takes anything; a conflict that was found there is counted by itself. */
+const isUndecided = ({ enabled, code }: TargetStatus): boolean =>
+  enabled && code !== null && code !== "E_CONFLICT" && ERRORS[code].exit === EXIT.undecided;
+
+/** Whether nothing was ever accepted that could be lost. */
+const isEmpty = ({ files, pending, failed, unprotected_bytes }: Status): boolean =>
+  files + pending + failed + unprotected_bytes === 0;
+
 /** What `status --check` answers: 0 when all is safe, else 1, 4 or 5, the worst of it. */
 export function checkExit(status: Status, now: number): number {
-  if (status.held > 0 || status.conflicts > 0) return 5;
-  const enabled = Object.values(status.targets).filter((target) => target.enabled);
-  if (enabled.some((target) => target.state === "signed_out")) return 4;
+  const targets = Object.values(status.targets);
+  if (status.held > 0 || status.conflicts > 0 || targets.some(isUndecided)) return EXIT.undecided;
+  const enabled = targets.filter((target) => target.enabled);
+  if (enabled.some((target) => target.state === "signed_out")) return EXIT.signedOut;
+  const nowhere = enabled.length === 0 && !isEmpty(status);
   const late = status.oldest_pending_at !== null && now - Date.parse(status.oldest_pending_at) > PENDING_TOO_LONG_MS;
-  return status.failed > 0 || late ? 1 : 0;
+  return nowhere || status.failed > 0 || late ? EXIT.failed : EXIT.ok;
 }

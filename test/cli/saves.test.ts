@@ -198,6 +198,36 @@ describe("flush, status, log, sweep, doctor", () => {
     expect(stdout).toContain("note: paths.json: sync has no effect");
   });
 
+  test("status --check is not fooled by having no target; an empty root is safe", async () => {
+    const root = makeRoot({ targets: {} });
+    expect((await run(["status", "--check"], { cwd: root })).code).toBe(0);
+    await run(["append", "a.txt", "x"], { cwd: root });
+    const { code, stdout } = await run(["status", "--check"], { cwd: root });
+    expect({ code, stdout }).toEqual({ code: 1, stdout: expect.stringMatching(/^Not safe: no target is enabled/) });
+  });
+
+  test("status says that another memory root owns the place, and that a person must decide", async () => {
+    const place = makeRoot();
+    const targets = { drive: { type: "folder", enabled: true, path: place } };
+    await run(["append", "a.txt", "1", "--wait"], { cwd: makeRoot({ targets }) });
+    const root = makeRoot({ targets });
+    await run(["append", "b.txt", "1", "--wait"], { cwd: root });
+    const { code, stdout } = await run(["status", "--check"], { cwd: root });
+    expect(code).toBe(5);
+    expect(stdout).toMatch(/^A person must decide: another memory root owns/);
+    expect(stdout).toContain("drive  folder  another memory root owns this place (E_TARGET_IN_USE)");
+    expect(stdout).toContain("Give this memory root another `drive_root`");
+    expect((await ask(["status"], { cwd: root })).answer).toMatchObject({ targets: { drive: { state: "failing" } } });
+  });
+
+  test("status advises the filter that shows why uploads failed", async () => {
+    const root = makeRoot("{}");
+    await run(["append", "a.txt", "x", "--wait"], { cwd: root });
+    const { stdout } = await run(["status"], { cwd: root });
+    expect(stdout).toContain("See `aftersave log uploads --status token_missing`");
+    expect((await run(["log", "uploads", "--status", "token_missing"], { cwd: root })).stdout).toContain("a.txt → drive");
+  });
+
   test("log filters, limits, takes times as people say them, and follows", async () => {
     const root = makeRoot({});
     for (const chat of ["a", "b", "a"]) await run(["append", "x.txt", "x", "--chat", chat], { cwd: root });

@@ -14,10 +14,10 @@ export function define(command: Command, cli: Cli): void {
       .option("--check", "answer with the exit code whether all is safe"),
     {
       0: "done (with --check: all is safe)",
-      1: "with --check: something failed, or has been pending for more than 15 minutes",
+      1: "with --check: something failed, or has been pending for more than 15 minutes, or no target is enabled",
       2: "wrong usage or configuration",
       4: "with --check: not signed in at a target",
-      5: "with --check: held, or in conflict: a person must decide",
+      5: "with --check: held, in conflict, or another memory root owns a target's place: a person must decide",
     },
   ).action(async ({ check }: { check?: boolean }) => {
     const memory = await cli.memory();
@@ -34,11 +34,13 @@ function verdict(
   exit: number,
 ): [boolean, string] {
   const enabled = Object.values(targets).filter((target) => target.enabled);
-  if (files === 0 && pending === 0) return [true, "Nothing is kept here yet."];
+  if (files + pending + failed + unprotected_bytes === 0 && exit === 0) return [true, "Nothing is kept here yet."];
   if (enabled.length === 0) return [false, "Not safe: no target is enabled, all of it is on this machine only."];
   if (enabled.some(({ state }) => state === "signed_out")) return [false, "Not safe: a target is signed out."];
   if (conflicts + held > 0)
     return [false, `A person must decide: ${conflicts > 0 ? plural(conflicts, "conflict") : `${held} held`}.`];
+  if (enabled.some(({ code }) => code === "E_TARGET_IN_USE"))
+    return [false, "A person must decide: another memory root owns a target's place."];
   if (failed > 0) return [false, `Not safe: ${plural(failed, "upload")} failed.`];
   if (exit !== 0) return [false, "Not safe: uploads have been pending for too long, or a log cannot be written."];
   if (enabled.every(({ same_device }) => same_device === true))
@@ -53,7 +55,7 @@ function standing({ enabled, state, same_device, last_success_at, pending, faile
   const words: Record<Exclude<TargetStatus["state"], "disabled">, string> = {
     ok: "ok",
     new: "nothing was sent to it yet",
-    failing: `failing (${code})`,
+    failing: code === "E_TARGET_IN_USE" ? `another memory root owns this place (${code})` : `failing (${code})`,
     unreachable: `cannot be reached (${code})`,
     signed_out: `signed out (${code})`,
   };
@@ -64,6 +66,16 @@ function standing({ enabled, state, same_device, last_success_at, pending, faile
     ...(pending > 0 ? [`${pending} pending`] : []),
     ...(failed > 0 ? [`${failed} failed`] : []),
   ].join(", ");
+}
+
+/** What to do about failed uploads. */
+function next(targets: readonly TargetStatus[]): string {
+  const codes = targets.filter(({ failed }) => failed > 0).map(({ code }) => code);
+  if (codes.includes("E_TARGET_IN_USE"))
+    return "Give this memory root another `drive_root` or target in paths.json; then `aftersave flush`.";
+  const statuses = new Set(codes.map((code) => (code === "E_TOKEN_MISSING" ? "token_missing" : "fail")));
+  const filter = statuses.size === 1 ? ` --status ${[...statuses].join("")}` : "";
+  return `See \`aftersave log uploads${filter}\`; \`aftersave flush\` tries again.`;
 }
 
 function say(status: Status, exit: number, { root, config }: Memory, { out }: Cli): string {
@@ -81,7 +93,7 @@ function say(status: Status, exit: number, { root, config }: Memory, { out }: Cl
       const target = targets[name] as TargetStatus;
       return `  ${name.padEnd(wide)}  ${target.type.padEnd(kinds)}  ${standing(target)}`;
     }),
-    ...(failed > 0 ? ["See `aftersave log uploads --status fail`; `aftersave flush` tries again."] : []),
+    ...(failed > 0 ? [next(Object.values(targets))] : []),
     ...(failed === 0 && pending > 0 ? ["`aftersave flush` uploads now, and waits."] : []),
     ...config.warnings.map((warning) => `${out.paint("yellow", "note:")} ${warning}`),
     ...config.notActedOn.map(({ path, why }) => `${out.paint("yellow", "note:")} paths.json: ${path} has no effect: ${why}`),
