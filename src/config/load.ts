@@ -4,6 +4,7 @@
  */
 import { readFile, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
+import type { z } from "zod";
 import { AftersaveError, asAftersaveError, errnoOf } from "../core/errors.ts";
 import type { ArchiveFolder } from "../core/key.ts";
 import { type Route, routeMatcher } from "../core/route.ts";
@@ -118,10 +119,15 @@ export async function loadConfig(options: LoadOptions): Promise<Config> {
   const schema = pathsSchema(options.targetTypes);
   // One parse per process: compiling the schema costs more than it saves.
   const parsed = schema.safeParse(data, { error: expectation, jitless: true });
-  if (!parsed.success) problems.push(...problemsOf(parsed.error.issues, schema, data));
-  if (!parsed.success || problems.length > 0) throw configError(problems, file);
-
-  const config = await resolveConfig(root, file, parsed.data, options, problems);
+  if (!parsed.success) {
+    problems.push(...problemsOf(parsed.error.issues, schema, data));
+    const right = schema.safeParse(rightOf(data, parsed.error.issues), { jitless: true });
+    const names = namesOf(data);
+    // what can be said of the rest is said at once; what cannot be looked at now is met again when the rest is put right
+    if (right.success) await resolveConfig(root, file, right.data, options, problems, names).catch(() => undefined);
+    throw configError(problems, file);
+  }
+  const config = await resolveConfig(root, file, parsed.data, options, problems, Object.keys(parsed.data.targets));
   if (problems.length > 0) throw configError(problems, file);
   const warnings = [
     ...(lenient ? [`${CONFIG_FILE} has comments or trailing commas; other programs may not be able to read it`] : []),
@@ -130,12 +136,39 @@ export async function loadConfig(options: LoadOptions): Promise<Config> {
   return deepFreeze({ ...config, warnings });
 }
 
+/** `data` without what `issues` complain of: a whole key, one target, or one route (which keeps its place in the list). */
+function rightOf(data: unknown, issues: readonly Pick<z.core.$ZodIssue, "path">[]): unknown {
+  if (!isObject(data)) return data;
+  const right = { ...data };
+  if (isObject(right["targets"])) right["targets"] = { ...right["targets"] };
+  if (Array.isArray(right["routes"])) right["routes"] = [...(right["routes"] as unknown[])];
+  for (const issue of issues) {
+    const [key, part] = issue.path.map(String);
+    const value = key === undefined ? undefined : right[key];
+    if (key === undefined) for (const name of "keys" in issue ? (issue.keys as string[]) : []) delete right[name];
+    else if (part !== undefined && key === "targets" && isObject(value)) delete value[part];
+    else if (part !== undefined && key === "routes" && Array.isArray(value)) value[Number(part)] = { match: "**" };
+    else delete right[key];
+  }
+  return right;
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** The targets that the file names, right or wrong; undefined when that cannot be told. */
+function namesOf(data: unknown): string[] | undefined {
+  const targets = isObject(data) ? (data["targets"] ?? { drive: null }) : undefined;
+  return isObject(targets) ? Object.keys(targets) : undefined;
+}
+
 async function resolveConfig(
   root: string,
   file: string,
   parsed: PathsFile,
   { env, targetTypes }: LoadOptions,
   problems: Problem[],
+  names: readonly string[] | undefined,
 ): Promise<Config> {
   const report = reporter(problems);
   const below = (
@@ -166,13 +199,16 @@ async function resolveConfig(
     driveToken: anywhere(root, parsed.drive_token),
     driveClient: anywhere(root, parsed.drive_client),
     targets,
-    routes: await routesOf(parsed, archive ?? "", problems, targets),
+    routes: await routesOf(parsed, archive ?? "", problems, names),
     notActedOn: notActedOn(parsed),
     warnings: [],
   };
   refusePretence(parsed, targets, targetTypes, report);
-  await checkPlaces(placesOf(config), new Set(problems.map(({ path }) => path)), report);
-  const bad = await badStatePlace(config.stateDir, env);
+  const wrong = new Set(problems.map(({ path }) => path));
+  if (wrong.has("drive_root"))
+    for (const [name, own] of Object.entries(parsed.targets)) if (own.root === undefined) wrong.add(`targets.${name}.root`);
+  await checkPlaces(placesOf(config), wrong, report);
+  const bad = wrong.has("state_dir") ? undefined : await badStatePlace(config.stateDir, env);
   if (bad)
     report("state_dir", "a folder on this machine's own disk that no sync client looks after", sayPlace(bad), "E_STATE_PLACE");
   return config;
@@ -199,14 +235,13 @@ async function routesOf(
   parsed: PathsFile,
   archive: ArchiveFolder,
   problems: Problem[],
-  targets: readonly TargetConfig[],
+  names: readonly string[] | undefined,
 ): Promise<Route[]> {
   if (!parsed.routes?.length) return [];
-  const names = targets.map(({ name }) => name);
   const { default: picomatch } = await import("picomatch");
   return parsed.routes.map(({ match, targets: named }, i): Route => {
     for (const [j, name] of (named ?? []).entries())
-      if (!names.includes(name))
+      if (names && !names.includes(name))
         problems.push({
           code: "E_TARGET_UNKNOWN",
           path: `routes[${i}].targets[${j}]`,

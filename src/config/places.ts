@@ -94,19 +94,16 @@ export async function checkPlaces(places: Places, wrong: ReadonlySet<string>, re
   const data = wrong.has("local_data_dir") ? undefined : await real(places.data);
   const inData = (path: string) => data !== undefined && inside(path, data);
 
-  let state: string | undefined = await real(places.state);
-  const stateWrong = inData(state)
-    ? "one inside local_data_dir"
-    : holder(state, [
-        [file, "paths.json"],
-        [data, "local_data_dir"],
-      ]);
+  let state = wrong.has("state_dir") ? undefined : await real(places.state);
+  const beside = [[file, "paths.json"] as const, [data, "local_data_dir"] as const];
+  const stateWrong = state && (inData(state) ? "one inside local_data_dir" : holder(state, beside));
   if (stateWrong !== undefined) {
     report("state_dir", "a folder of its own", stateWrong);
     state = undefined;
   }
   const inState = (path: string) => state !== undefined && inside(path, state);
-  if (inData(await real(places.backups))) report("backup_dir", "a folder outside local_data_dir", "one inside it");
+  if (!wrong.has("backup_dir") && inData(await real(places.backups)))
+    report("backup_dir", "a folder outside local_data_dir", "one inside it");
   for (const [name, secret] of secrets)
     if (inData(secret)) report(name, "a file outside local_data_dir, whose files are mirrored", "one inside it");
 
@@ -135,7 +132,7 @@ export async function checkPlaces(places: Places, wrong: ReadonlySet<string>, re
       if (found !== undefined) report(mirror.path, "a path and root that give the mirror a folder of its own", found);
     }
   }
-  await checkKinds(places, report);
+  await checkKinds(places, wrong, report);
 }
 
 /** Says what `folder` holds of `things`, if anything. */
@@ -144,7 +141,7 @@ function holder(folder: string, things: ReadonlyArray<readonly [path: string | u
   return held && `one that also holds ${held[1]}`;
 }
 
-async function checkKinds(places: Places, report: Report): Promise<void> {
+async function checkKinds(places: Places, wrong: ReadonlySet<string>, report: Report): Promise<void> {
   const kindOf = async (path: string) => {
     try {
       const found = await stat(path);
@@ -154,11 +151,12 @@ async function checkKinds(places: Places, report: Report): Promise<void> {
       return errnoOf(error) === "ENOTDIR" ? "a path through a file" : `a path that cannot be looked at (${errnoOf(error)})`;
     }
   };
-  for (const [name, log] of Object.entries(places.logs)) {
+  const right = (paths: Readonly<Record<string, string>>) => Object.entries(paths).filter(([name]) => !wrong.has(name));
+  for (const [name, log] of right(places.logs)) {
     const kind = await kindOf(log);
     if (kind !== undefined && kind !== "a file") report(name, "a file, or nothing yet", kind, "E_LOG_PLACE");
   }
-  for (const [name, folder] of Object.entries({ local_data_dir: places.data, state_dir: places.state })) {
+  for (const [name, folder] of right({ local_data_dir: places.data, state_dir: places.state })) {
     const kind = await kindOf(folder);
     if (kind !== undefined && kind !== "a folder") report(name, "a folder, or nothing yet", kind);
   }

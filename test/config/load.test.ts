@@ -595,3 +595,38 @@ test("loading never writes, whatever the file says", async () => {
     { numRuns: 300 },
   );
 });
+
+describe("every problem is listed at once", () => {
+  const all = async (content: object) => (await problemsOf(content)).problems.map(({ path, code }) => `${path} ${code}`);
+
+  test("those of places too, of what is right in itself", async () => {
+    expect(await all({ upload_log: "logs/x.json", archive_log: "logs/x.json", bogus: 1 })).toEqual([
+      "bogus E_CONFIG",
+      "archive_log E_CONFIG",
+    ]);
+    const content = {
+      local_data_dir: "../out",
+      drive_token: 5,
+      targets: { drive: { ...drive, enabled: "yes" }, other: { ...drive, path: "./", root: "logs/" } },
+      routes: [{ match: 1 }, { match: "**", targets: ["drive", "nowhere"] }],
+    };
+    expect(await all(content)).toEqual([
+      "drive_token E_CONFIG",
+      "targets.drive.enabled E_CONFIG",
+      "routes[0].match E_CONFIG",
+      "local_data_dir E_CONFIG",
+      "routes[1].targets[1] E_TARGET_UNKNOWN",
+      "targets.other E_CONFIG",
+    ]);
+  });
+
+  test.each([
+    { state_dir: 5, upload_log: ".aftersave/x.json" },
+    { drive_root: 5, targets: { drive: { ...drive, path: "./" } }, local_data_dir: "Drive/MemoryVDB/Data" },
+    { local_data_dir: 5, upload_log: "Data/x.json", backup_dir: "Data/b" },
+    { backup_dir: 5, local_data_dir: "backups" },
+    { targets: 5, routes: [{ match: "**", targets: ["elsewhere"] }] },
+  ])("one mistake is one problem, whatever its default would have been: %j", async (content) => {
+    expect((await problemsOf(content)).problems).toHaveLength(1);
+  });
+});
