@@ -330,7 +330,7 @@ export function createLogExport({ outbox, saves, claims, clock, root, paths, rot
 const foreign = (path: string, lines: number) =>
   new AftersaveError(
     "E_LOG_FOREIGN",
-    `another program writes ${path}: ${lines} line${lines === 1 ? "" : "s"} there are not ours`,
+    `another program writes ${path}: ${lines === 1 ? "a line there is" : `${lines} lines there are`} not ours`,
     {
       hint: "Give aftersave a changelog of its own: set memory_changelog in paths.json to another name. It is then written there in full.",
     },

@@ -30,7 +30,12 @@ export interface Sound {
 /** Throws what `openState` throws, bar `E_STATE_CORRUPT`; and `E_BUSY` when a damaged state is still used by another process. */
 export async function openSound({ stateDir, clock, changelog, anew, parts }: SoundParts): Promise<Sound> {
   const notices: string[] = [];
-  const sound = async () => (anew ? undefined : openTrusted(stateDir, clock));
+  const sound = async () => {
+    const trusted = await openTrusted(stateDir, clock); // a newer version's state is refused, also when it is to be set aside
+    if (!anew) return trusted;
+    await trusted?.close();
+    return undefined;
+  };
   const first = await sound();
   const { state, aside } = first ? { state: first, aside: null } : await replaceState(stateDir, clock, sound);
   if (aside !== null) notices.push(`the state file was ${anew ? "moved" : "damaged; it was moved"} to ${aside}`);
@@ -117,7 +122,9 @@ async function newest(changelog: string, where: (value: LogLine["value"]) => boo
   }
 }
 
+const count = (n: number, what: string) => `${n} ${what}${n === 1 ? "" : "s"}`;
+
 const sayRebuilt = ({ versions, heads, lost, broken }: RebuildReport): string =>
-  `the state was rebuilt from the changelog: ${versions} versions, ${heads} files` +
+  `the state was rebuilt from the changelog: ${count(versions, "version")}, ${count(heads, "file")}` +
   (lost.length > 0 ? `; the last accepted content of ${lost.join(", ")} was not found` : "") +
   (broken ? `; the changelog is broken: ${broken}` : "");

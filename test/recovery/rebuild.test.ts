@@ -468,3 +468,17 @@ describe("damage that shows only in an operation", () => {
     await expectChain(root.changelog, 3);
   });
 });
+
+describe("a state that a newer version wrote", () => {
+  it("is refused and left alone, also when a rebuild is asked for", async () => {
+    const root = makeRoot();
+    await (await root.open()).close();
+    const database = openDatabase(root.state, 0);
+    database.exec("PRAGMA user_version=99");
+    database.close();
+    const before = Object.keys(root.files(".aftersave"));
+    for (const rebuild of [false, true]) await expect(root.open({ rebuild })).rejects.toMatchObject({ code: "E_STATE_NEWER" });
+    expect(Object.keys(root.files(".aftersave")).filter((name) => name.includes("damaged"))).toEqual([]);
+    expect(before).toContain("state.db");
+  });
+});
