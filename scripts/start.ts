@@ -16,7 +16,7 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
-import { basename, join, relative, resolve } from "node:path";
+import { basename, extname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { styleText } from "node:util";
 
@@ -65,6 +65,15 @@ function showTree(folder: string, indent = "  "): void {
 
 const files = process.argv.slice(2).map((file) => resolve(process.env["INIT_CWD"] ?? process.cwd(), file));
 for (const file of files) if (!existsSync(file) || !statSync(file).isFile()) fail(`${file} is not a file`);
+/** Their names in the demo; one that is taken, in whatever case, gets a number. */
+const names: string[] = [];
+for (const file of files) {
+  const [stem, ending] = [basename(file, extname(file)), extname(file)];
+  const taken = (name: string) => names.some((other) => other.toLowerCase() === name.toLowerCase());
+  let name = basename(file);
+  for (let n = 2; taken(name); n++) name = `${stem}_${n}${ending}`;
+  names.push(name);
+}
 if (existsSync(demo) && !existsSync(marker)) fail(`${demo} exists and was not made by npm start; move it away`);
 
 rmSync(demo, { recursive: true, force: true });
@@ -77,7 +86,7 @@ if (files.length === 0) {
   say("   paths.json, and Data/ with a rules file, an architecture note and a conversation summary");
 } else {
   mkdirSync(join(demo, "Data/Mine"), { recursive: true });
-  for (const file of files) copyFileSync(file, join(demo, "Data/Mine", basename(file)));
+  for (const [at, file] of files.entries()) copyFileSync(file, join(demo, "Data/Mine", names[at] ?? ""));
   say(`   paths.json, and Data/Mine/ with copies of your ${files.length === 1 ? "file" : `${files.length} files`}`);
 }
 run(["sweep"]);
@@ -96,12 +105,12 @@ if (files.length === 0) {
   }
 } else {
   title("2. A save, through aftersave");
-  const key = `Mine/${basename(files[0] ?? "")}`;
+  const key = `Mine/${names[0]}`;
   run(["append", key, "a line that was added by npm start\n", "--chat", "npm start"], { shown: `append ${key} "a line …"` });
 }
 
 title("3. Someone else writes to a file, past aftersave");
-const victim = files.length === 0 ? "Core/Rules.txt" : `Mine/${basename(files[0] ?? "")}`;
+const victim = files.length === 0 ? "Core/Rules.txt" : `Mine/${names[0]}`;
 appendFileSync(join(demo, "Data", victim), "\n(by hand) Be kind.\n");
 say(styled("cyan", `$ echo "(by hand) Be kind." >> Data/${victim}`));
 run(["sweep"]);

@@ -18,6 +18,10 @@ export async function contentOf(text: string | undefined, { file }: ContentOptio
       hint: "Give one of: the text itself, --file FILE, or - to read stdin.",
     });
   const given = text ?? file ?? "";
+  if (text !== undefined && !text.isWellFormed())
+    throw new AftersaveError("E_USAGE", "the text is not valid Unicode: half of a surrogate pair", {
+      hint: "Correct the text, or give bytes with --file FILE or on stdin.",
+    });
   if (given === "-") return process.stdin;
   return file === undefined ? given : fileContent(file);
 }

@@ -7,16 +7,18 @@ import { z } from "zod";
 import { AftersaveError, ORIGINS, type Memory, type Meta, type Receipt } from "../index.ts";
 import { pathOf } from "./cli.ts";
 
-const text = z.string().nullish();
+/** JSON can hold half a character (a lone surrogate), which no UTF-8 file can; it would be saved as another one in silence. */
+const unicode = z.string().refine((value) => value.isWellFormed(), { error: "not valid Unicode: half of a surrogate pair" });
+const text = unicode.nullish();
 
 const Event = z.looseObject({
   op: z.enum(["append", "replace", "archive"]).nullish(),
-  file: z.string(),
-  content: z.string().optional(),
+  file: unicode,
+  content: unicode.optional(),
   content_base64: z.base64().optional(),
   chat_name: text,
-  tags: z.array(z.string()).nullish(),
-  context_tags: z.array(z.string()).nullish(),
+  tags: z.array(unicode).nullish(),
+  context_tags: z.array(unicode).nullish(),
   model: text,
   session_id: text,
   tool: text,

@@ -20,7 +20,12 @@ export interface Raw {
 /** The events of the file. A last line that is not finished is left for the next time. */
 export async function readEvents(path: string): Promise<Raw[]> {
   const bytes = await readFile(path).catch((error: unknown) => {
-    throw asAftersaveError(error, "reading llama_output_path");
+    const known = asAftersaveError(error, `reading llama_output_path ${path}`);
+    if (known.code !== "E_NOT_FOUND") throw known;
+    throw new AftersaveError("E_NOT_FOUND", `there is no ${path}, which paths.json names as llama_output_path`, {
+      hint: "Let the LLaMA write its events there first, or correct llama_output_path; events on stdin need no --llama.",
+      cause: error,
+    });
   });
   const whole = wholeOf(bytes);
   if (whole !== undefined)

@@ -113,7 +113,12 @@ const files: Bad[] = [
     says: /from no failed/,
   },
   { what: "content from a folder", code: "E_KEY_FOLDER", args: ["append", "a.txt", "--file", "Data"], says: /Data is a folder/ },
-  { what: "no llama output", code: "E_NOT_FOUND", args: ["ingest", "--llama"], says: /reading llama_output_path failed/ },
+  {
+    what: "no llama output",
+    code: "E_NOT_FOUND",
+    args: ["ingest", "--llama"],
+    says: /there is no .*output\.json, which paths\.json names as llama_output_path/,
+  },
 ];
 
 /** People get a sentence, a next step and what it means for their data; programs get the same as one document. */

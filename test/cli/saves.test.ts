@@ -351,6 +351,25 @@ describe("ingest", () => {
     expect(read(root, "Data/a.txt")).toBe("x");
   });
 
+  test("half a character is refused, wherever it stands; nothing is saved as something else in silence", async () => {
+    const root = makeRoot({});
+    const half = (event: string) => event.replace("HALF", "\\ud800");
+    const { code, replies } = await ingest(root, [
+      half('{"op":"append","file":"a.txt","content":"HALF"}'),
+      half('{"op":"append","file":"a.txt","content":"x","tags":["HALF"]}'),
+      half('{"op":"append","file":"HALF.txt","content":"x"}'),
+      '{"op":"append","file":"a.txt","content":"\\ud83d\\ude00"}',
+    ]);
+    expect(code).toBe(3);
+    expect(replies.slice(0, 3).map(({ error }) => [error?.code, error?.message])).toEqual(
+      ["content", "tags.0", "file"].map((field) => [
+        "E_INGEST",
+        `this is no save event: ${field}: not valid Unicode: half of a surrogate pair`,
+      ]),
+    );
+    expect(read(root, "Data/a.txt")).toBe("\u{1F600}");
+  });
+
   test("nothing taken exits with the worst; no events exit 0", async () => {
     const root = makeRoot({});
     expect((await ingest(root, [{ op: "append", file: "../x", content: "" }, "{"])).code).toBe(2);

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { contentOf } from "../../src/cli/content.ts";
 import { exitOfUploads, type Ended } from "../../src/cli/exits.ts";
 import { linesOf } from "../../src/cli/lines.ts";
 import { wrap } from "../../src/cli/output.ts";
@@ -36,6 +37,11 @@ test.each<[string, Ended[], number]>([
   ["a status without a code", [{ status: "blocked" }], 5],
   ["a folder stands in the file's place: an outcome is never wrong usage", [{ status: "fail", code: "E_KEY_FOLDER" }], 1],
 ])("exit code when %s", (_, uploads, exit) => expect(exitOfUploads(uploads)).toBe(exit));
+
+test("a text that is half a character is refused", async () => {
+  await expect(contentOf("\uD800", {})).rejects.toMatchObject({ code: "E_USAGE", message: expect.stringMatching("not valid Unicode") });
+  expect(await contentOf("\u{1F600}", {})).toBe("\u{1F600}");
+});
 
 test("lines are whole whatever the pieces they come in", async () => {
   const text = Buffer.from('\uFEFF{"a":"ä"}\r\n\n  \nlast', "utf8");
