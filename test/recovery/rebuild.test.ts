@@ -171,7 +171,7 @@ describe("a state that was lost is rebuilt", () => {
     const memory = await root.open({ clock: clockAt("2026-03-01T00:00:00Z") });
     expect(memory.notices).toEqual([
       expect.stringContaining("it was moved to"),
-      "the state was rebuilt from the changelog: 1 versions, 1 files",
+      "the state was rebuilt from the changelog: 1 version, 1 file",
     ]);
     expect(Object.keys(root.files(".aftersave")).some((name) => name.startsWith("state.db.damaged-2026-03-01T"))).toBe(true);
     expect((await memory.append("Meta/A.txt", "two\n")).prev_sha256).toBe(sha256("one\n"));
@@ -285,7 +285,7 @@ describe("a state that was lost is rebuilt", () => {
     database.exec("UPDATE versions SET actor = '{' WHERE place = 3"); // the damage begins at the newest version
     database.close();
     const memory = await root.open();
-    expect(memory.notices[1]).toBe("the state was rebuilt from the changelog: 2 versions, 1 files");
+    expect(memory.notices[1]).toBe("the state was rebuilt from the changelog: 2 versions, 1 file");
     expect((await memory.append("Meta/A.txt", "more\n")).prev_sha256).toBe(sha256("two\n"));
     expect((await memory.sweep()).changed.map(({ file, sha256: hash }) => [file, hash])).toEqual([["Core/B.txt", sha256("b\n")]]);
     await memory.close();
