@@ -18,6 +18,8 @@ export interface Cli {
   memory(options?: { rebuild?: boolean }): Promise<Memory>;
   /** Aborts at the first Ctrl-C; the second one ends the process at once. */
   interrupted(): AbortSignal;
+  /** What the answer has told already: a notice that begins so is not told again. */
+  readonly told: string[];
   /** What the process will exit with. */
   exit: number;
 }

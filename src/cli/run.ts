@@ -75,9 +75,11 @@ function versionOf(url: string): string {
   return manifest.version;
 }
 
-/** Each of `notices` once; one that only begins another says nothing of its own. */
-const once = (notices: readonly string[]): string[] =>
-  [...new Set(notices)].filter((notice, _, all) => !all.some((other) => other !== notice && other.startsWith(notice)));
+/** Each of `notices` once; one that only begins another says nothing of its own, nor does one that was `told`. */
+const once = (notices: readonly string[], told: readonly string[]): string[] =>
+  [...new Set(notices)]
+    .filter((notice, _, all) => !all.some((other) => other !== notice && other.startsWith(notice)))
+    .filter((notice) => !told.some((message) => notice.startsWith(message)));
 
 /** Runs the command line `argv`; `url` is the program that was started. Answers the exit code and never throws. */
 export async function run(argv: readonly string[], url: string): Promise<number> {
@@ -105,6 +107,7 @@ export async function run(argv: readonly string[], url: string): Promise<number>
       });
       return controller.signal;
     },
+    told: [],
     exit: 0,
   };
 
@@ -169,7 +172,7 @@ export async function run(argv: readonly string[], url: string): Promise<number>
     } catch (error) {
       exit = Math.max(exit, await failed(error));
     }
-    for (const notice of once(memory.notices)) out.warn(notice);
+    for (const notice of once(memory.notices, cli.told)) out.warn(notice);
   }
   const fault = await out.fault();
   if (!fault) return exit;

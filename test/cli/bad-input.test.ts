@@ -1,5 +1,5 @@
 /** What goes wrong is said in one clear sentence with a next step and the documented exit code; nothing is half written. */
-import { existsSync, readdirSync, readFileSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, readdirSync, readFileSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { describe, expect, test } from "vitest";
@@ -285,4 +285,15 @@ test("what E_STALE holds now is told to people too", async () => {
   const receipt = await ask(["append", "a.txt", "x"], { cwd: root });
   const stale = await run(["append", "a.txt", "y", "--if-sha256", "absent"], { cwd: root });
   expect(stale).toMatchObject({ code: 1, stderr: expect.stringContaining(`It holds now: ${String(receipt.answer["sha256"])}`) });
+});
+
+test("a foreign changelog is told once per command, also by doctor", async () => {
+  const root = makeRoot({});
+  await run(["append", "a.txt", "1"], { cwd: root });
+  appendFileSync(join(root, "logs/memory_changelog.json"), '{"foreign":1}\n');
+  const { code, stderr } = await run(["append", "a.txt", "2"], { cwd: root });
+  expect(code).toBe(0);
+  expect(stderr).toMatch(/^warning: another program writes .+\. Give aftersave a changelog of its own.+\n$/);
+  const doctor = await run(["doctor"], { cwd: root });
+  expect(doctor).toMatchObject({ code: 1, stdout: expect.stringContaining("another program writes"), stderr: "" });
 });

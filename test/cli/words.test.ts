@@ -39,7 +39,10 @@ test.each<[string, Ended[], number]>([
 ])("exit code when %s", (_, uploads, exit) => expect(exitOfUploads(uploads)).toBe(exit));
 
 test("a text that is half a character is refused", async () => {
-  await expect(contentOf("\uD800", {})).rejects.toMatchObject({ code: "E_USAGE", message: expect.stringMatching("not valid Unicode") });
+  await expect(contentOf("\uD800", {})).rejects.toMatchObject({
+    code: "E_USAGE",
+    message: expect.stringMatching("not valid Unicode"),
+  });
   expect(await contentOf("\u{1F600}", {})).toBe("\u{1F600}");
 });
 

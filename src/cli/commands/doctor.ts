@@ -26,6 +26,7 @@ export function define(command: Command, cli: Cli): void {
     },
   ).action(async ({ fix, rebuild }: Flags) => {
     const findings = await examine(cli, fix === true, rebuild === true);
+    cli.told.push(...findings.filter(({ level }) => level !== "ok").map(({ message }) => message));
     const told = (some: readonly Finding[]) => some.map((finding) => say(finding, cli)).join("\n");
     cli.out.answer(
       findings,
