@@ -33,7 +33,7 @@ function usageError(error: CommanderError): AftersaveError {
 }
 
 /** `error` for people: what happened, what to do next and, with `data`, what it means for their data. */
-export function sayError(known: AftersaveError, data = true): string {
+function sayError(known: AftersaveError, data = true): string {
   const { code, message, hint, details } = known;
   const held = code === "E_STALE" ? details["sha256"] : undefined;
   return [
@@ -44,11 +44,21 @@ export function sayError(known: AftersaveError, data = true): string {
   ].join("\n");
 }
 
-/** Tells `error` on stdout (`--json`, unless the one answer was given) or stderr, and answers the exit code. */
-export function report(error: unknown, { out, debug }: Pick<Cli, "out" | "debug">): number {
-  const known = error instanceof CommanderError ? usageError(error) : asAftersaveError(error, "the command");
-  if (out.json && !out.answered) out.answer({ error: errorDocument(known) }, () => "");
-  else out.fail(sayError(known, !out.answered));
+/** Tells people `known`, whatever the answer is. */
+export function tell(known: AftersaveError, { out, debug, told }: Pick<Cli, "out" | "debug" | "told">, data: boolean): void {
+  out.fail(sayError(known, data));
+  told.push(known.message);
   if (debug) process.stderr.write(`${inspect(known)}\n`);
+}
+
+/** Tells `error` on stdout (`--json`, unless the one answer was given) or stderr, and answers the exit code. */
+export function report(error: unknown, cli: Pick<Cli, "out" | "debug" | "told">): number {
+  const { out, debug } = cli;
+  const known = error instanceof CommanderError ? usageError(error) : asAftersaveError(error, "the command");
+  if (!out.json || out.answered) tell(known, cli, !out.answered);
+  else {
+    out.answer({ error: errorDocument(known) }, () => "");
+    if (debug) process.stderr.write(`${inspect(known)}\n`);
+  }
   return known.exit;
 }

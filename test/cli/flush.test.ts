@@ -27,6 +27,8 @@ async function flush(jobs: number, outcomes: readonly Outcome[], blind = false) 
   const left = jobs - outcomes.filter(({ status }) => status === "success").length;
   const cli = {
     exit: 0,
+    debug: false,
+    told: [],
     interrupted: () => new AbortController().signal,
     memory: async () => ({
       async status() {

@@ -6,7 +6,7 @@ import type { Command } from "commander";
 import { asAftersaveError, type AftersaveError, type Memory, type Outcome } from "../../index.ts";
 import { exits, type Cli } from "../cli.ts";
 import { exitOfUploads } from "../exits.ts";
-import { sayError } from "../report.ts";
+import { tell } from "../report.ts";
 import { plural } from "../words.ts";
 
 /** `pending`: unfinished, and not among those that failed in this run. */
@@ -46,7 +46,7 @@ export function define(command: Command, cli: Cli): void {
       () => [say(counts, signal.aborted), ...bad].join("\n"),
       () => bad.join("\n"),
     );
-    if (stopped) cli.out.fail(sayError(stopped, false));
+    if (stopped) tell(stopped, cli, false);
     const left = signal.aborted && counts.pending > 0 ? [{ status: "interrupted" }] : [];
     cli.exit = exitOfUploads([...outcomes, ...left, ...(stopped ? [{ status: "stopped", code: stopped.code }] : [])]);
   });
