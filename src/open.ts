@@ -312,8 +312,7 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
 
   const checkedKeyOf = (text: string, from = cwd): Key => {
     const key = places.keyOf(text, from);
-    if (!places.isArchive(key)) places.savable(key);
-    return key;
+    return places.isArchive(key) ? key : places.savable(key).key;
   };
 
   const upload = async (path: string, meta: Meta = {}, call: UploadCall = {}): Promise<FileResult> => {
@@ -383,8 +382,9 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
       release?.();
       return release === undefined;
     },
-    status: () =>
-      statusOf(
+    async status() {
+      await logs.drain().catch(() => undefined); // a log that cannot be written is something to know: `check` looks at it
+      return statusOf(
         state,
         config.targets.map((target) => ({
           name: target.name,
@@ -395,7 +395,8 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
             config.root,
           ),
         })),
-      ),
+      );
+    },
     check: (status) => (logs.fault() ? Math.max(1, checkExit(status, clock.now())) : checkExit(status, clock.now())),
     keyOf: (text) => places.keyOf(text, cwd),
     checkedKeyOf: (text) => checkedKeyOf(text),

@@ -305,6 +305,15 @@ describe("driveUpload", () => {
     expect(read(root, "Drive/MemoryVDB/a.txt")).toBe("1");
   });
 
+  test("a file that is named through a symbolic link inside Data is the file itself", async () => {
+    const root = makeRoot();
+    write(root, "Data/Core/real.txt", "1");
+    symlinkSync("Core", join(root, "Data/CoreLink"));
+    const memory = await open(root);
+    expect(await memory.upload("Data/CoreLink/real.txt")).toMatchObject({ status: "success", file: "Core/real.txt" });
+    expect(await memory.status()).toMatchObject({ files: 1, pending: 0, failed: 0 });
+  });
+
   test("a folder is refused as a folder, however it is named", async () => {
     const root = makeRoot();
     write(root, "Data/Meta/a.txt", "1");
