@@ -155,6 +155,8 @@ export function createJournal({ saves, heads, places, targetsFor, step }: Journa
   const takeBack = async (intent: Intent, path: string, bytes: NewBytes, error: unknown, accepting: boolean) => {
     try {
       if (accepting) await disown(intent, error);
+      // a disk that failed may have kept the temporary file too: then the intent must stay to tell whose it is
+      if (intent.writes && intent.new && !grows(intent)) await dropTemporaries(intent, path);
       if (error instanceof Moved && intent.new && isSpooled(bytes)) await heads.release(intent.new.base, bytes.spooled);
       if (intent.writes && !(error instanceof Interleaved) && !(error instanceof Moved)) {
         if (grows(intent)) await cutOwnTail(intent, path);
