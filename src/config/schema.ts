@@ -212,5 +212,5 @@ export function pathsJsonSchema(): Record<string, unknown> {
       if (jsonSchema.propertyNames !== undefined)
         jsonSchema.propertyNames = { anyOf: [{ const: "//" }, jsonSchema.propertyNames] } as typeof jsonSchema.propertyNames;
     },
-  }) as Record<string, unknown>;
+  });
 }
