@@ -245,7 +245,7 @@ export function createUploader({ state, clock, archive, targetsFor, contentOf }:
     }
     if (!content) return skip(to, job, "the key holds nothing any more");
     const { source, version } = content;
-    const current: Job = { ...job, sha256: source.sha256, size: source.size };
+    const current: Job = { ...job, version, sha256: source.sha256, size: source.size };
     try {
       await ownRoot(to, { signal, tries });
       if ((await ledger.mirrored(to.name, job.key))?.sha256 === source.sha256)
