@@ -2,7 +2,7 @@
  * The public API and nothing else.
  * @module
  */
-export { driveUpload, exitOf, openMemory, SaveManager } from "./open.ts";
+export { driveUpload, openMemory, SaveManager } from "./open.ts";
 export type {
   Body,
   Config,

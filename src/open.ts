@@ -497,7 +497,7 @@ export type { Receipt, ReceiptUpload } from "./memory/receipt.ts";
 export type { SavedMeta, SaveOptions } from "./memory/save-manager.ts";
 export type { SweepReport } from "./memory/sweep.ts";
 export type { LogValue } from "./logs/read.ts";
-export { exitOf, type FileResult, type UploadResult } from "./mirror/drive-upload.ts";
+export type { FileResult, UploadResult } from "./mirror/drive-upload.ts";
 export type { Drained, DrainOptions } from "./mirror/queue.ts";
 export type { Status, TargetStatus } from "./mirror/status.ts";
 export type { Finding } from "./recovery/doctor.ts";

@@ -7,6 +7,7 @@ import { dirname, join } from "node:path";
 import writeFileAtomic from "write-file-atomic";
 import { errnoOf } from "../core/errors.ts";
 import type { Chunks } from "../core/target.ts";
+import { fsyncFolder } from "../logs/files.ts";
 
 export type Bytes = Uint8Array | (() => Chunks);
 
@@ -41,16 +42,6 @@ function sealedStamp(s: Times, sealed: number): string | null {
 
 // oxlint-disable-next-line aftersave/no-wall-clock -- compared with what the kernel stamps on files, which no test can hold
 const sealTime = () => Date.now() - SEAL_MS;
-
-export async function fsyncFolder(path: string): Promise<void> {
-  if (process.platform === "win32") return; // folders cannot be opened there; NTFS journals the names itself
-  const handle = await open(path, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
 
 /** Makes a folder and its missing parents; the names are on disk when it resolves. */
 export async function makeFolder(path: string, mode?: number): Promise<void> {

@@ -11,7 +11,8 @@ import { errnoOf } from "../core/errors.ts";
 import type { Source } from "../core/target.ts";
 import type { Content } from "../state/saves.ts";
 import { digestOfFile, fileSource, sameBytes } from "./content.ts";
-import { createDurably, cutDurably, fsyncFolder, makeFolder, moveDurably, type Bytes } from "./durable.ts";
+import { fsyncFolder } from "../logs/files.ts";
+import { createDurably, cutDurably, makeFolder, moveDurably, type Bytes } from "./durable.ts";
 
 /** Whose an archive copy shall be, and who may read it: the same as the file that it was made from. */
 export interface Owner {

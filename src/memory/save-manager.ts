@@ -174,21 +174,20 @@ export class SaveManager {
     const { work, end } = await prepare().catch((error: unknown) => {
       throw asAftersaveError(error, `${op} of ${place.key}`);
     });
-    const saving = this.#claimed(place.key, options.signal, async () => {
-      for (let tries = 1; ; tries++) {
-        try {
-          const held = await this.#settle(place);
-          checkPrecondition(place.key, held.head, options.if_sha256);
-          return await work(held, actor);
-        } catch (error) {
-          // the file changed between the look and the write: look again, keep that too, and write then
-          if (!(error instanceof Moved)) throw asAftersaveError(error, `${op} of ${place.key}`);
-          if (tries >= TRIES) throw busy(place.key);
-        }
-      }
-    });
     try {
-      return await saving;
+      return await this.#claimed(place.key, options.signal, async () => {
+        for (let tries = 1; ; tries++) {
+          try {
+            const held = await this.#settle(place);
+            checkPrecondition(place.key, held.head, options.if_sha256);
+            return await work(held, actor);
+          } catch (error) {
+            // the file changed between the look and the write: look again, keep that too, and write then
+            if (!(error instanceof Moved)) throw asAftersaveError(error, `${op} of ${place.key}`);
+            if (tries >= TRIES) throw busy(place.key);
+          }
+        }
+      });
     } finally {
       await end?.();
     }

@@ -65,14 +65,9 @@ const isFresh = async (path: string) => {
 };
 
 /** Looks at every file below the data folder, and at every head whose file is gone; versions what changed as `external`. */
-export async function sweep(
-  saves: Pick<SaveManager, "saved">,
-  heads: AsyncIterable<Head>,
-  places: Places,
-  under = "",
-): Promise<SweepReport> {
+export async function sweep(saves: Pick<SaveManager, "saved">, heads: AsyncIterable<Head>, places: Places): Promise<SweepReport> {
   const known = new Map<Key, Head>();
-  for await (const head of heads) if (head.key.startsWith(under)) known.set(head.key, head);
+  for await (const head of heads) known.set(head.key, head);
   const changed: Receipt[] = [];
   const refused: { path: string; error: AftersaveError }[] = [];
   const seen = new Map<Key, string>();
@@ -118,12 +113,7 @@ export async function sweep(
     throw new AftersaveError("E_NOT_FOUND", `the data folder ${places.dataDir} does not exist`, {
       hint: "Mount or make it; nothing is taken as removed while it is missing.",
     });
-  const skip = (relative: string) => {
-    const folder = `${relative}/`;
-    return (
-      places.isArchive(relative as Key) || !(folder.startsWith(under) || under.startsWith(folder) || relative.startsWith(under))
-    );
-  };
+  const skip = (relative: string) => places.isArchive(relative as Key);
   const unread = (path: string, error: unknown) => refused.push({ path, error: asAftersaveError(error, `reading ${path}`) });
   for await (const found of walk(places.dataDir, "", { skip, unread })) await visit(found);
   for (const key of known.keys()) await settle(key, places.pathOf(key));

@@ -2,7 +2,7 @@
  * What an upload of one file comes to over all its targets.
  * @module
  */
-import { ERRORS, EXIT, type ErrorCode } from "../core/errors.ts";
+import { ERRORS, type ErrorCode } from "../core/errors.ts";
 import type { Outcome, UploadStatus } from "../core/outcome.ts";
 
 /** What `driveUpload` answers. */
@@ -42,17 +42,4 @@ export function sumUp(file: string, outcomes: readonly Outcome[]): FileResult {
   if (!worst) throw new RangeError("no outcome to sum up");
   const { target: _, ...top } = worst;
   return { file, ...top, targets };
-}
-
-/** An outcome is never wrong usage, whatever its code means elsewhere. */
-const exitOfCode = (code: ErrorCode | undefined): number =>
-  code === undefined || ERRORS[code].exit === EXIT.usage ? EXIT.failed : ERRORS[code].exit;
-
-/** The exit code of results over files and targets: 0 all well, 3 when only some are, else that of the worst (1, 4, 5). */
-export function exitOf(results: readonly FileResult[]): number {
-  const each: UploadResult[] = results.flatMap(({ targets }) => targets);
-  const bad = each.filter(({ status, code }) => status === "fail" || code === "E_CONFLICT");
-  if (bad.length === 0) return 0;
-  if (bad.length < each.length) return 3;
-  return Math.max(...bad.map(({ code }) => exitOfCode(code)));
 }

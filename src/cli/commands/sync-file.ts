@@ -3,7 +3,8 @@
  * @module
  */
 import type { Command } from "commander";
-import { asAftersaveError, exitOf, type FileResult } from "../../index.ts";
+import { asAftersaveError, type FileResult } from "../../index.ts";
+import { exitOfUploads } from "../exits.ts";
 import { exits, pathOf, type Cli } from "../cli.ts";
 import { metaOf, withMeta, type MetaOptions } from "../meta.ts";
 import { outcomeWord } from "../words.ts";
@@ -38,13 +39,13 @@ export function define(command: Command, cli: Cli): void {
           .catch((error: unknown) => failed(error, memory.keyOf(path), paths.length));
     };
     await Promise.all(Array.from({ length: AT_ONCE }, work));
-    const bad = results.filter((result) => exitOf([result]) !== 0);
+    const bad = results.filter((result) => exitOfUploads(result.targets) !== 0);
     cli.out.answer(
       results.length === 1 ? results[0] : results,
       () => results.map((result) => say(result, cli)).join("\n"),
       () => bad.map((result) => say(result, cli)).join("\n"),
     );
-    cli.exit = exitOf(results);
+    cli.exit = exitOfUploads(results.flatMap(({ targets }) => targets));
   });
 }
 
