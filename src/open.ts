@@ -147,7 +147,11 @@ async function openTarget(
       root: target.root,
       options: target.options,
       tokenFile: config.driveToken,
+      clientFile: config.driveClient,
+      timeoutMs: target.timeoutMs,
+      env: options.env ?? process.env,
       memory: state.ledger.driverMemory(target.name),
+      claim: (what) => state.claims.take("driver", `${target.name}\n${what}`),
       clock,
     }));
   if (!inner) throw new AftersaveError("E_TARGET_TYPE", `the target ${target.name} has the unknown type ${target.type}`);

@@ -69,6 +69,11 @@ const gdrive = z.strictObject({
   root_url: url().default("https://www.googleapis.com/").describe("Address of the API, for proxies and tests."),
   token_url: url().default("https://oauth2.googleapis.com/token").describe("Address that issues tokens."),
   scope: z.string().min(1).default("https://www.googleapis.com/auth/drive.file").describe("OAuth scope that is asked for."),
+  writes_per_second: z
+    .union([z.literal("off"), z.number().min(0.1).max(1000)], { error: "a number of writes from 0.1 up, or off" })
+    .default(3)
+    .describe("Writes per second that are sustained; Google allows an account about 3. `off`: as fast as it goes."),
+  write_burst: count(1, 10_000).default(20).describe("Writes that may go at once before that pace holds."),
   impersonate: z.string().min(1).optional().describe("Account that a service account acts for (domain-wide delegation)."),
 });
 

@@ -14,7 +14,13 @@ export interface DriverContext {
   /** The type's own keys of paths.json, checked; paths are absolute. */
   readonly options: Readonly<Record<string, unknown>>;
   readonly tokenFile: string;
+  readonly clientFile: string;
+  /** The time limit of paths.json, if it sets one. */
+  readonly timeoutMs: number | null;
+  readonly env: NodeJS.ProcessEnv;
   readonly memory: DriverMemory;
+  /** Exclusive use of a name over all processes of this memory root; resolves to what lets go of it. */
+  readonly claim: (what: string) => Promise<() => void>;
   readonly clock: Clock;
 }
 
