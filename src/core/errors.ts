@@ -64,6 +64,11 @@ export const ERRORS = {
   E_CLOSED: row(1, "the memory was already closed"),
   E_TOKEN_MISSING: row(4, "not signed in at this target", kept),
   E_AUTH: row(4, "the target refuses the credentials", kept),
+  E_SIGN_IN_EXPIRED: row(4, "the sign-in at the target has expired or was revoked", kept),
+  E_SIGN_IN_SCOPE: row(4, "the sign-in does not allow what is asked of it", kept),
+  E_SIGN_IN_CLIENT: row(4, "the target does not know the app or service account that signs in", kept),
+  E_SIGN_IN_POLICY: row(4, "an administrator's policy keeps this app out", kept),
+  E_API_DISABLED: row(1, "the target's API is switched off in the project of the app", kept),
   E_CONFLICT: row(
     5,
     "someone else changed the file at the target",
@@ -78,6 +83,11 @@ export const ERRORS = {
   E_TARGET_TRANSIENT: row(1, "the target failed in a way that can pass", kept),
   E_TARGET_THROTTLED: row(1, "the target asks to slow down", kept),
   E_TARGET_QUOTA: row(1, "no space is left at the target", kept),
+  E_NO_STORAGE: row(1, "the account has no storage of its own at the target", kept),
+  E_DAILY_LIMIT: row(1, "a limit of the target for one day is used up", kept),
+  E_FOLDER_FULL: row(1, "a folder, drive or account at the target holds as many items as it may", kept),
+  E_FOLDER_DEPTH: row(1, "the folders at the target are nested as deep as they may be", kept),
+  E_TARGET_FORBIDDEN: row(1, "the account may not do this with that file or folder at the target", kept),
   E_TARGET_CORRUPT: row(1, "the target's bytes are not the ones that were sent", kept),
   E_TARGET_UNSUPPORTED: row(1, "the target cannot do this", kept),
   E_ARCHIVE_CHANGED: row(
