@@ -132,6 +132,7 @@ export function paced(api: DriveApi, pacer: Pacer): DriveApi {
   const write = <T>(work: () => Promise<T>, asked: Asked | undefined) => pacer.write(work, asked?.signal);
   return {
     guarded: api.guarded,
+    sessions: api.sessions,
     generateIds: (count, asked) => api.generateIds(count, asked),
     get: (id, asked) => api.get(id, asked),
     search: (query, asked) => api.search(query, asked),

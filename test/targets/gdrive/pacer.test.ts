@@ -244,7 +244,7 @@ describe("paced", () => {
   function recorded(answer: (name: Method) => unknown) {
     const calls: Array<[name: string, given: unknown[]]> = [];
     const method = (name: Method) => [name, (...given: unknown[]) => (calls.push([name, given]), answer(name))] as const;
-    const api = { guarded: true, ...Object.fromEntries(all.map(method)) };
+    const api = { guarded: true, sessions: true, ...Object.fromEntries(all.map(method)) };
     return { api: api as unknown as DriveApi, calls };
   }
 
@@ -268,7 +268,7 @@ describe("paced", () => {
       expect(calls.pop()).toEqual([name, given]);
       expect(turns - before).toBe((names.writes as readonly string[]).includes(name) ? 1 : 0);
     }
-    expect(Object.keys(over).toSorted()).toEqual(["guarded", ...all].toSorted());
+    expect(Object.keys(over).toSorted()).toEqual(["guarded", "sessions", ...all].toSorted());
   });
 
   test("a chunk that is throttled slows the writes down", async () => {
