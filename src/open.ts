@@ -45,6 +45,8 @@ export interface OpenOptions {
   readonly env?: NodeJS.ProcessEnv | undefined;
   /** Ready targets in place of the drivers that paths.json names, by target name (tests, targets of your own). */
   readonly targets?: Readonly<Record<string, Target>> | undefined;
+  /** A client in place of Google's, for every target of type `gdrive` (tests): the part of `google.drive({ version: "v3" })` that `mockDrive` of aftersave/testing shows. */
+  readonly drive?: unknown;
   readonly clock?: Clock | undefined;
   /** The first pause between tries of an upload, in milliseconds (2,000). */
   readonly retryBaseMs?: number | undefined;
@@ -151,7 +153,8 @@ async function openTarget(
       timeoutMs: target.timeoutMs,
       env: options.env ?? process.env,
       memory: state.ledger.driverMemory(target.name),
-      claim: (what) => state.claims.take("driver", `${target.name}\n${what}`),
+      claim: (what) => state.claims.take("driver", `${target.name}\n${what}`, { waitMs: 600_000 }),
+      ...(options.drive === undefined ? {} : { client: options.drive }),
       clock,
     }));
   if (!inner) throw new AftersaveError("E_TARGET_TYPE", `the target ${target.name} has the unknown type ${target.type}`);

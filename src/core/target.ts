@@ -34,6 +34,8 @@ export interface Entry extends Seen {
   readonly size: number;
   /** Present when the place reports one without being asked, always in the answer of `put` and `copy` and with `Look.hash`, where `Traits.hashes` is not empty. */
   readonly hash?: Hash | undefined;
+  /** Answer of `put`: what someone else wrote between the look and our write; the place keeps it for ever as that revision. */
+  readonly displaced?: { readonly rev: string } | undefined;
 }
 
 /** How many tries of one whole write have been used; shared by every call that belongs to the write. */
@@ -111,6 +113,13 @@ export interface Target {
   copy(from: Key, to: Key, guard?: Guard): Promise<Entry>;
   /** Removing what is absent succeeds. A failed `expect` throws `conflict` and removes nothing. */
   remove(key: Key, guard?: Guard): Promise<void>;
+  /** A hint: these keys are about to be put. A place where looking and folders cost requests sees to all of them at once. */
+  prepare?(keys: readonly Key[], call?: Call): Promise<void>;
+  /**
+   * Where a place cannot keep two machines from making the same new file at the same moment: looks whether it happened
+   * since the last time. Answers the keys whose file is another machine's now; they are to be put again.
+   */
+  audit?(call?: Call): Promise<readonly Key[]>;
   /** Lets go of everything. Calling it twice is fine. */
   close(): Promise<void>;
 }
@@ -130,6 +139,8 @@ export function forward(inner: Target, over: Partial<Target>): Target {
     put: (key, body, guard) => inner.put(key, body, guard),
     copy: (from, to, guard) => inner.copy(from, to, guard),
     remove: (key, guard) => inner.remove(key, guard),
+    ...(inner.prepare && { prepare: (keys, call) => inner.prepare?.(keys, call) ?? Promise.resolve() }),
+    ...(inner.audit && { audit: (call) => inner.audit?.(call) ?? Promise.resolve([]) }),
     close: () => inner.close(),
   };
   return { ...whole, ...over };

@@ -44,9 +44,20 @@ export interface QueueParts {
   readonly onOutcome: (outcome: Outcome) => void;
 }
 
-const PAGE = 200;
+const PAGE = 1000;
 /** Failures after which other jobs of the target are not tried: it cannot be reached, or does not let us in. */
-const closes = new Set(["E_TARGET_UNREACHABLE", "E_AUTH", "E_TARGET_IN_USE"]);
+const closes = new Set([
+  "E_TARGET_UNREACHABLE",
+  "E_AUTH",
+  "E_TARGET_IN_USE",
+  "E_SIGN_IN_EXPIRED",
+  "E_SIGN_IN_SCOPE",
+  "E_SIGN_IN_CLIENT",
+  "E_SIGN_IN_POLICY",
+  "E_API_DISABLED",
+  "E_NO_STORAGE",
+  "E_DAILY_LIMIT",
+]);
 
 export function createQueue({ state, clock, uploader, targets, open, onOutcome }: QueueParts): Queue {
   const claimName = (target: string, key: Key) => `${target}\n${foldKey(key)}`;
@@ -81,10 +92,20 @@ export function createQueue({ state, clock, uploader, targets, open, onOutcome }
     }
   };
 
-  async function* dueJobs(target: string, asked: boolean): AsyncGenerator<Job> {
+  async function* dueJobs(to: MirrorTarget, asked: boolean, signal: AbortSignal | undefined): AsyncGenerator<Job> {
     for (let after = 0; ;) {
-      const jobs = await state.jobs.due(target, asked ? Number.MAX_SAFE_INTEGER : clock.now(), after, PAGE, asked);
-      yield* jobs;
+      const jobs = await state.jobs.due(to.name, asked ? Number.MAX_SAFE_INTEGER : clock.now(), after, PAGE, asked);
+      const [probe, ...rest] = jobs;
+      if (probe) yield probe;
+      // only a hint: what is wrong will show in the uploads themselves
+      if (rest.length > 0)
+        await to.target
+          .prepare?.(
+            rest.map(({ key }) => key),
+            { signal },
+          )
+          .catch(() => undefined);
+      yield* rest;
       const last = jobs.at(-1);
       if (!last) return;
       after = last.id;
@@ -98,7 +119,7 @@ export function createQueue({ state, clock, uploader, targets, open, onOutcome }
     const { open_until } = await state.ledger.target(name);
     if (open_until > clock.now() && !asked) return;
     const to = await open(name);
-    const jobs = dueJobs(name, asked);
+    const jobs = dueJobs(to, asked, options.signal);
     let closed = false;
     const work = async (most: number) => {
       for (let n = 0; n < most && !closed; n++) {
@@ -113,12 +134,29 @@ export function createQueue({ state, clock, uploader, targets, open, onOutcome }
     };
     await work(1); // one probe: a target that cannot be reached costs no tries of the other jobs
     await Promise.all(Array.from({ length: to.concurrency }, () => work(Number.POSITIVE_INFINITY)));
+    if (!closed) await audit(to, options);
+  };
+
+  /** What another machine made at the same moment as we did counts, if it is older: ours is sent again, to that file. */
+  const audit = async (to: MirrorTarget, { signal }: DrainOptions) => {
+    const lost = await to.target.audit?.({ signal }).catch((error: unknown) => {
+      if (signal?.aborted) throw error;
+      return []; // what was not looked at is looked at by the next audit
+    });
+    if (lost && lost.length > 0) await uploader.again(to, lost);
+    return lost ?? [];
   };
 
   const anyPending = async () => (await state.jobs.counts()).some((c) => c.state === "pending" && targets.includes(c.target));
 
   const now = async (target: string, key: Key, options: DrainOptions, request?: JobRequest): Promise<Outcome | undefined> => {
     const to = await open(target);
+    const outcome = await waitAndUpload(to, key, options, request);
+    return (await audit(to, options)).includes(key) ? waitAndUpload(to, key, options) : outcome;
+  };
+
+  const waitAndUpload = async (to: MirrorTarget, key: Key, options: DrainOptions, request?: JobRequest) => {
+    const target = to.name;
     const release = await state.claims.take("upload", claimName(target, key), { waitMs: 600_000, signal: options.signal });
     try {
       // whoever had the claim before us may have done the job meanwhile: what was asked for is then found there and skipped

@@ -64,6 +64,8 @@ const kindOf = (error: unknown) => (error instanceof TargetError ? error.kind : 
 export interface Uploader {
   /** Runs the job, logs its outcome and records it. The upload must be claimed, and the job fresh from the state. */
   upload(to: MirrorTarget, job: Job, options: UploadOptions): Promise<Outcome>;
+  /** Has these keys sent once more: what the ledger knew of them is dropped. */
+  again(to: MirrorTarget, keys: readonly Key[]): Promise<void>;
 }
 
 export function createUploader({ state, clock, archive, targetsFor, contentOf }: UploadParts): Uploader {
@@ -108,7 +110,11 @@ export function createUploader({ state, clock, archive, targetsFor, contentOf }:
     for (let round = 1; ; round++) {
       try {
         const entry = await to.target.put(job.key, body, { ...guard, expect, version });
-        return { entry, notes, conflict };
+        if (!entry.displaced) return { entry, notes, conflict };
+        const kept = `${job.key}#revision=${entry.displaced.rev}` as Key;
+        await ledger.addConflict({ target: to.name, key: job.key, kept_as: kept, sha256: null, at: clock.now() });
+        notes.push(`someone else's content came in while ours was sent; it is kept for ever as ${to.target.pathOf(kept)}`);
+        return { entry, notes, conflict: true };
       } catch (error) {
         const kind = kindOf(error);
         if (kind === "not-found" && expect !== "absent") {
@@ -152,11 +158,12 @@ export function createUploader({ state, clock, archive, targetsFor, contentOf }:
     if (!owned) await ledger.setOwned(to.name);
   };
 
-  /** A job for each file and archive copy that is routed to a target. */
-  const everything = async (target: string): Promise<JobRequest[]> => {
+  /** A job for each file and archive copy that is routed to a target, or for those among them that are asked for. */
+  const everything = async (target: string, only?: ReadonlySet<Key>): Promise<JobRequest[]> => {
     const jobs: JobRequest[] = [];
     const add = async (content: { key: Key; version: string; sha256: string; size: number }, archive: boolean) => {
       const { key, version, sha256, size } = content;
+      if (only && !only.has(key)) return;
       const made = await saves.version(version);
       if (made && targetsFor(key).includes(target))
         jobs.push({ target, key, version, sha256, size, archive, actor: actorIn(made) });
@@ -267,7 +274,10 @@ export function createUploader({ state, clock, archive, targetsFor, contentOf }:
     }
   };
 
-  return { upload: attempt };
+  const again = async (to: MirrorTarget, keys: readonly Key[]) =>
+    ledger.forget(to.name, await everything(to.name, new Set(keys)), keys);
+
+  return { upload: attempt, again };
 }
 
 const lied = (to: MirrorTarget, what: string) =>

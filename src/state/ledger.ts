@@ -6,6 +6,7 @@ import type { ErrorCode } from "../core/errors.ts";
 import { foldKey, type Key } from "../core/key.ts";
 import type { DriverMemory, Seen } from "../core/target.ts";
 import { finishRow, type Job, type JobRequest } from "./jobs.ts";
+import { forgetHistory } from "./segments.ts";
 import type { Database, Row } from "./sqlite.ts";
 
 /** The last verified copy of a key on a target. */
@@ -52,10 +53,11 @@ export interface Ledger {
   note(line: string): Promise<void>;
   target(name: string): Promise<TargetState>;
   setOwned(name: string): Promise<void>;
-  /** The target holds nothing any more: what the ledger knew is dropped, and `jobs` are to be done. */
-  forget(name: string, jobs: readonly JobRequest[]): Promise<void>;
+  /** The target does not hold `keys` (default: anything) any more: what the ledger knew is dropped, and `jobs` are to be done. */
+  forget(name: string, jobs: readonly JobRequest[], keys?: readonly Key[]): Promise<void>;
   setHealth(name: string, health: { code: ErrorCode | null; openUntil: number }): Promise<void>;
-  addConflict(conflict: Conflict): Promise<void>;
+  /** Reserves the name of what is kept there; `seen`: no person needs to look at it. */
+  addConflict(conflict: Conflict, seen?: boolean): Promise<void>;
   /** Conflicts that no one has looked at, oldest first. */
   conflicts(): Promise<Conflict[]>;
   /** A person has seen them. */
@@ -147,6 +149,7 @@ export function createLedger(
     async forget(name, jobs) {
       db.transaction(() => {
         db.prepare("DELETE FROM ledger WHERE target = ?").run(name);
+        forgetHistory(db, name);
         enqueue(jobs);
       });
     },
@@ -156,11 +159,11 @@ export function createLedger(
         db.prepare("UPDATE targets SET code = ?, open_until = ? WHERE name = ?").run(code, openUntil, name);
       });
     },
-    async addConflict(conflict) {
+    async addConflict(conflict, seen = false) {
       db.transaction(() =>
         db
-          .prepare("INSERT OR IGNORE INTO conflicts (target, kept_as, key, sha256, at) VALUES (?,?,?,?,?)")
-          .run(conflict.target, conflict.kept_as, conflict.key, conflict.sha256, conflict.at),
+          .prepare("INSERT OR IGNORE INTO conflicts (target, kept_as, key, sha256, at, seen) VALUES (?,?,?,?,?,?)")
+          .run(conflict.target, conflict.kept_as, conflict.key, conflict.sha256, conflict.at, seen ? 1 : 0),
       );
     },
     async conflicts() {

@@ -1,49 +1,443 @@
 /**
- * Google Drive without an account: says what is missing, and keeps every save in the queue until it is there.
+ * Google Drive as a target. A key's identity is its file id, reserved and written down before the file is made; an
+ * update is guarded by the etag that was last seen; names are asked for only to adopt what is there. Facts about Drive
+ * and their sources: docs/targets/gdrive.md and docs/decisions/drive-guard.md.
  * @module
  */
-import { existsSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { untilAborted } from "../core/chunks.ts";
 import { TargetError } from "../core/errors.ts";
-import type { Target } from "../core/target.ts";
+import { type Key, parseKey } from "../core/key.ts";
+import type { Call, Entry, Guard, Source, Target } from "../core/target.ts";
+import { FOLDER, type DriveApi, type DriveFile, type Facts } from "./gdrive/api.ts";
+import { absent, byAge, quoted } from "./gdrive/folders.ts";
+import type { Known } from "./gdrive/journal.ts";
+import { openDrive, type Drive } from "./gdrive/open.ts";
+import { uploadResumable } from "./gdrive/resumable.ts";
+import { isBlob } from "./gdrive/shelf.ts";
+import type { DriverContext } from "./registry.ts";
 
-export interface GdriveOptions {
-  readonly name: string;
-  readonly root: string;
-  readonly tokenFile: string;
+/** Up to here a file goes in one request; above it in chunks that can be resumed (Google: "5 MB or less"). */
+const SMALL = 5 * 1024 * 1024;
+/** How often an etag that moved without a new content is taken over in one put. */
+const ROUNDS = 5;
+/** Folders in one search; longer ones sometimes answer nothing (Google issue 149522397). */
+const GROUP = 50;
+
+const dirOf = (key: string) => key.slice(0, Math.max(0, key.lastIndexOf("/")));
+const nameOf = (key: string) => key.slice(key.lastIndexOf("/") + 1);
+const digest = (text: string | Uint8Array) => createHash("sha256").update(text).digest("hex");
+
+const entryOf = (key: Key, file: DriveFile): Entry => ({
+  key,
+  id: file.id,
+  size: file.size ?? 0,
+  // a mocked client may know no revisions
+  rev: file.rev ?? file.md5 ?? file.sha256 ?? file.id,
+  ...hashOf(file),
+});
+
+const hashOf = ({ sha256, md5 }: DriveFile): Pick<Entry, "hash"> =>
+  sha256 !== undefined ? { hash: { algo: "sha256", hex: sha256 } } : md5 !== undefined ? { hash: { algo: "md5", hex: md5 } } : {};
+
+const revOf = (file: DriveFile) => entryOf("" as Key, file).rev;
+
+const factsOf = (key: Key, sha256: string, version: string | undefined): Facts => ({
+  name: nameOf(key),
+  // at most 124 bytes each, key and value together
+  appProperties: { aftersave_key: digest(key), aftersave_sha256: sha256, aftersave_version: version ?? null },
+});
+
+/** All bytes of a small body, proven to be the ones that it promises. */
+async function collect(body: Source, signal?: AbortSignal): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of untilAborted(body.open(), signal)) {
+    size += chunk.length;
+    if (size > body.size) break;
+    parts.push(Buffer.from(chunk));
+  }
+  const bytes = Buffer.concat(parts);
+  if (size !== body.size || digest(bytes) !== body.sha256)
+    throw new TargetError("corrupt", "the body's bytes are not what its size and sha256 say");
+  return bytes;
 }
 
-/** A target that answers every verb with why it cannot: `E_TOKEN_MISSING` while there is no token file. */
-export function createGdriveTarget({ name, root, tokenFile }: GdriveOptions): Target {
-  const refuse = (): TargetError =>
-    existsSync(tokenFile)
-      ? new TargetError("unsupported", `this version cannot write to Google Drive yet (target ${name})`, {
-          hint: "The save is kept and waits. Use a target of type folder in paths.json until the Drive driver is there.",
-        })
-      : new TargetError("auth", `there is no Google sign-in for ${name}: ${tokenFile} does not exist`, {
-          code: "E_TOKEN_MISSING",
-          hint: "The save is kept and waits. To mirror without an account, use a target of type folder in paths.json.",
-        });
-  const refused = async (): Promise<never> => {
-    throw refuse();
+/** Google Drive, or a shared drive. Nothing is loaded, read or asked for before the first verb. */
+export function createGdriveTarget(context: DriverContext): Target {
+  const { name, root, clock } = context;
+  let opening: Promise<Drive> | undefined;
+  const drive = () =>
+    (opening ??= openDrive(context).catch((error: unknown) => {
+      opening = undefined; // a sign-in may come while we run
+      throw error;
+    }));
+
+  const lines = new Map<string, Promise<unknown>>();
+  /** One after the other for a key, in this process; between processes the engine's claims see to it. */
+  const inLine = async <T>(key: Key, work: () => Promise<T>): Promise<T> => {
+    const before = lines.get(key);
+    const turn = (async () => {
+      await before?.catch(() => undefined);
+      return work();
+    })();
+    lines.set(key, turn);
+    try {
+      return await turn;
+    } finally {
+      if (lines.get(key) === turn) lines.delete(key);
+    }
   };
+
+  const pathOf = (key: Key) => `${root}${key}`;
+  const absentFault = (key: Key) => new TargetError("not-found", `${pathOf(key)} is not on ${name}`);
+  const conflict = (key: Key, what: string) => new TargetError("conflict", `${pathOf(key)} ${what}`);
+
+  /** The file that is a key's, by its id; without one, the oldest of that name, which is then adopted. */
+  const look = async ({ api, journal, folders, shelf }: Drive, key: Key, call?: Call) => {
+    const known = await journal.of(key);
+    if (known) {
+      const file = await api.get(known.id, call).catch(absent);
+      if (file && !file.trashed) {
+        if (!known.made || known.rev !== file.rev || known.etag !== file.etag)
+          await journal.set(key, { ...known, ...seen(file) });
+        return file;
+      }
+    }
+    const folder = await folders.find(dirOf(key), call);
+    if (folder === undefined) return undefined;
+    const [found] = await shelf.named(folder, nameOf(key), call);
+    if (!found) return undefined;
+    const file = await api.get(found.id, call).catch(absent);
+    if (!file || file.trashed) {
+      shelf.drop(folder);
+      return undefined;
+    }
+    await journal.set(key, { ...(known?.loser === undefined ? {} : { loser: known.loser }), ...seen(file) });
+    return file;
+  };
+
+  /** Runs a create in the key's folder; a folder that is gone or in the trash is made anew, under a new id. */
+  const inFolder = async (
+    { folders, shelf }: Drive,
+    key: Key,
+    call: Call,
+    work: (folder: string) => Promise<DriveFile | "trashed">,
+  ) => {
+    for (let round = 1; ; round++) {
+      const folder = await folders.need(dirOf(key), call);
+      try {
+        const file = await work(folder);
+        if (file !== "trashed") return file;
+      } catch (error) {
+        if (!(error instanceof TargetError) || error.kind !== "not-found") throw error;
+        if (round === ROUNDS) throw error;
+      }
+      if (round === ROUNDS) throw new TargetError("transient", `the folder of ${pathOf(key)} is trashed again and again`);
+      shelf.drop(folder);
+      await folders.recheck(dirOf(key), call);
+    }
+  };
+
+  /** Makes a file under an id that was written down before; asked twice, it makes one. */
+  const make = (
+    on: Drive,
+    key: Key,
+    same: (file: DriveFile) => boolean,
+    call: Call,
+    create: (id: string, folder: string) => Promise<DriveFile>,
+  ): Promise<DriveFile> =>
+    inFolder(on, key, call, async (folder) => {
+      const { api, journal, ids, shelf } = on;
+      const known = await journal.of(key);
+      const id = known && !known.made ? known.id : await ids.take(call);
+      if (known?.id !== id) await journal.set(key, { id, made: false });
+      let file: DriveFile;
+      try {
+        file = await create(id, folder);
+      } catch (error) {
+        if (!(error instanceof TargetError) || error.kind !== "conflict") throw error;
+        // the id is taken: by an earlier try of ours, whose answer was lost, or whose file is gone again
+        const there = await api.get(id, call).catch(absent);
+        if (!there || there.trashed) {
+          await journal.forget(key);
+          return "trashed";
+        }
+        await journal.saw(key, there);
+        if (!same(there)) throw conflict(key, "is already there");
+        file = there;
+      }
+      if (file.trashed) {
+        // Drive accepts a child of a folder that lies in the trash
+        await journal.forget(key);
+        await api.remove(file.id, undefined, call);
+        return "trashed";
+      }
+      await journal.saw(key, file);
+      shelf.add(file);
+      await on.twins.made(folder, dirOf(key), file);
+      return file;
+    });
+
+  const put = async (on: Drive, key: Key, body: Source, guard: Guard): Promise<Entry> => {
+    const { api, journal } = on;
+    const small = body.size <= SMALL || !api.sessions;
+    const bytes = small ? await collect(body, guard.signal) : undefined;
+    const facts = factsOf(key, body.sha256, guard.version);
+    const large = (what: Parameters<typeof uploadResumable>[0]["what"], more: Facts) =>
+      uploadResumable({
+        api,
+        memory: context.memory,
+        clock,
+        name: key,
+        what,
+        facts: more,
+        body,
+        onProgress: guard.onProgress,
+        signal: guard.signal,
+      });
+
+    const create = async (): Promise<Entry> => {
+      const same = (file: DriveFile) =>
+        file.size === body.size &&
+        (file.sha256 === undefined ? bytes !== undefined && file.md5 === md5(bytes) : file.sha256 === body.sha256);
+      const file = await make(on, key, same, guard, (id, folder) => {
+        const all = { ...facts, parents: [folder] };
+        return bytes ? api.create(id, all, bytes, guard) : large({ create: id }, all);
+      });
+      return entryOf(key, file);
+    };
+
+    const update = async (id: string, etag: string | undefined, expected: string | undefined): Promise<Entry> => {
+      const file = bytes
+        ? await api.update(id, facts, bytes, etag, guard)
+        : await large({ update: id, etag, rev: expected }, facts);
+      if (file.trashed) throw absentFault(key);
+      const known = await journal.of(key);
+      await journal.saw(key, file);
+      if (known?.loser !== undefined) await api.trash(known.loser, guard).catch(absent);
+      const displaced = bytes || expected === undefined ? undefined : await foreignBefore(on, file, expected, guard);
+      return { ...entryOf(key, file), ...(displaced === undefined ? {} : { displaced }) };
+    };
+
+    const replace = async (id: string, known: Known | undefined, expected: string | undefined): Promise<Entry> => {
+      // Where etags turned out to move by themselves, a look saves the write that would be refused.
+      const trusted = on.etags.moved < 2 && known?.id === id && known.rev === expected && expected !== undefined;
+      let etag = trusted ? known.etag : undefined;
+      let guessed = etag !== undefined;
+      for (let round = 1; ; round++) {
+        if (expected !== undefined && etag === undefined) {
+          const now = await api.get(id, guard).catch(absent);
+          if (!now || now.trashed) {
+            await journal.forget(key);
+            throw absentFault(key);
+          }
+          if (revOf(now) !== expected) {
+            await journal.saw(key, now);
+            throw conflict(key, "was changed by someone else");
+          }
+          if (guessed) on.etags.moved++;
+          etag = now.etag;
+          guessed = false;
+        }
+        try {
+          const entry = await update(id, api.guarded && expected !== undefined ? etag : undefined, expected);
+          if (guessed) on.etags.moved = 0;
+          return entry;
+        } catch (error) {
+          const kind = error instanceof TargetError ? error.kind : undefined;
+          if (kind === "not-found") await journal.forget(key);
+          if (kind !== "conflict" || expected === undefined || round === ROUNDS) throw error;
+          etag = undefined; // something about the file moved: the next look says whether it was its content
+        }
+      }
+    };
+
+    const { expect } = guard;
+    const known = await journal.of(key);
+    let done: Entry;
+    if (typeof expect === "object") {
+      const id = expect.id ?? known?.id;
+      if (id === undefined || (known?.made === true && known.id !== id)) {
+        if (!(await look(on, key, guard))) throw absentFault(key);
+        throw conflict(key, "is another file than the one that was seen");
+      }
+      done = await replace(id, known, expect.rev);
+    } else if (expect === "absent") {
+      if (!known || known.made) {
+        if (await look(on, key, guard)) throw conflict(key, "is already there");
+      }
+      done = await create();
+    } else {
+      const there = known?.made === true ? known.id : (await look(on, key, guard))?.id;
+      try {
+        done = there === undefined ? await create() : await replace(there, undefined, undefined);
+      } catch (error) {
+        if (there === undefined || !(error instanceof TargetError) || error.kind !== "not-found") throw error;
+        done = await create();
+      }
+    }
+    guard.onProgress?.(body.size);
+    return done;
+  };
+
+  const copy = async (on: Drive, from: Key, to: Key, guard: Guard): Promise<Entry> => {
+    const { api, journal } = on;
+    const source = await look(on, from, guard);
+    if (!source) throw absentFault(from);
+    const { expect } = guard;
+    if (expect === "absent") throw conflict(from, "is there");
+    if (expect && (revOf(source) !== expect.rev || (expect.id !== undefined && expect.id !== source.id)))
+      throw conflict(from, "was changed by someone else");
+    const known = await journal.of(to);
+    if ((!known || known.made) && (await look(on, to, guard))) throw conflict(to, "is already there");
+    const same = (file: DriveFile) => file.size === source.size && file.md5 === source.md5 && file.sha256 === source.sha256;
+    const facts = factsOf(to, source.sha256 ?? "", undefined);
+    const file = await make(on, to, same, guard, (id, folder) => api.copy(source.id, id, { ...facts, parents: [folder] }, guard));
+    if (same(file)) return entryOf(to, file);
+    // Drive copies what is there now: someone wrote between our look and the copy
+    await api.remove(file.id, undefined, guard);
+    await journal.forget(to);
+    throw conflict(from, "was changed by someone else while it was copied");
+  };
+
+  const remove = async (on: Drive, key: Key, guard: Guard): Promise<void> => {
+    const { api, journal, folders, shelf } = on;
+    const file = await look(on, key, guard);
+    if (!file) return;
+    const { expect } = guard;
+    if (expect === "absent") throw conflict(key, "is there");
+    if (expect && (revOf(file) !== expect.rev || (expect.id !== undefined && expect.id !== file.id)))
+      throw conflict(key, "was changed by someone else");
+    await api.remove(file.id, expect && file.etag, guard);
+    await journal.forget(key);
+    const folder = await folders.find(dirOf(key), guard);
+    if (folder !== undefined) shelf.drop(folder);
+  };
+
+  /** A resumable upload is guarded when it starts only: what someone put there meanwhile is the revision before ours. */
+  const foreignBefore = async ({ api }: Drive, file: DriveFile, expected: string, call: Call) => {
+    const revisions = await api.revisions(file.id, call);
+    const at = revisions.findIndex(({ id }) => id === file.rev);
+    const before = revisions[at - 1];
+    if (before === undefined || before.id === expected) return undefined;
+    await api.pin(file.id, before.id, call);
+    return { rev: before.id };
+  };
+
+  async function* list(prefix: string, call: Call = {}): AsyncGenerator<Entry> {
+    call.signal?.throwIfAborted();
+    if (prefix.startsWith("/") || prefix.split("/").includes("..")) return;
+    const { api, folders } = await drive();
+    const start = dirOf(prefix);
+    const first = await folders.find(start, call);
+    let level = new Map(first === undefined ? [] : [[first, start]]);
+    while (level.size > 0) {
+      const below = new Map<string, string>();
+      for (const group of groupsOf([...level.keys()])) {
+        for (const [path, file] of oldestIn(await childrenOf(api, group, call), level)) {
+          if (file.mimeType === FOLDER) {
+            if (`${path}/`.startsWith(prefix) || prefix.startsWith(`${path}/`)) below.set(file.id, path);
+          } else if (isBlob(file) && path.startsWith(prefix)) {
+            const key = keyOf(path);
+            if (key !== undefined) yield entryOf(key, file);
+          }
+        }
+      }
+      level = below;
+    }
+  }
+
+  const run =
+    <A extends readonly unknown[], T>(work: (on: Drive, ...rest: A) => Promise<T>) =>
+    async (call: Call | undefined, ...rest: A): Promise<T> => {
+      call?.signal?.throwIfAborted();
+      return work(await drive(), ...rest);
+    };
+
   return {
     kind: "gdrive",
     traits: {
       atomicPut: true,
-      guardedPut: false,
+      guardedPut: context.client === undefined,
       identity: "id",
       listing: "eventual",
       caseSensitive: true,
       hashes: ["sha256", "md5"],
-      maxConcurrency: 3,
+      maxConcurrency: 16,
     },
-    pathOf: (key) => `${root}${key}`,
-    list: () => ({ [Symbol.asyncIterator]: () => ({ next: refused }) }),
-    stat: refused,
-    read: refused,
-    put: refused,
-    copy: refused,
-    remove: refused,
-    close: async () => undefined,
+    pathOf,
+    list,
+    stat: (key, call) =>
+      inLine(key, () =>
+        run(async (on) => {
+          const file = await look(on, key, call);
+          return file && entryOf(key, file);
+        })(call),
+      ),
+    async read(key, use, call) {
+      const bytes = await run(async (on) => {
+        const file = await look(on, key, call);
+        return file && (await on.api.download(file.id, call).catch(absent));
+      })(call);
+      if (!bytes) throw absentFault(key);
+      return use(untilAborted(bytes, call?.signal));
+    },
+    put: (key, body, guard = {}) => inLine(key, () => run((on) => put(on, key, body, guard))(guard)),
+    copy: (from, to, guard = {}) => inLine(to, () => run((on) => copy(on, from, to, guard))(guard)),
+    remove: (key, guard = {}) => inLine(key, () => run((on) => remove(on, key, guard))(guard)),
+    async prepare(keys, call = {}) {
+      const { journal, folders, shelf } = await drive();
+      const fresh = new Map<string, number>();
+      for (const key of keys) if (!(await journal.of(key))) fresh.set(dirOf(key), (fresh.get(dirOf(key)) ?? 0) + 1);
+      await folders.needAll(fresh.keys(), call);
+      for (const [dir, files] of fresh) await shelf.look(await folders.need(dir, call), files, call);
+    },
+    async audit(call = {}) {
+      if (!opening) return [];
+      return (await drive()).twins.audit(call);
+    },
+    async close() {
+      const open = opening;
+      opening = undefined;
+      await (await open?.catch(() => undefined))?.close();
+    },
   };
+}
+
+const md5 = (bytes: Uint8Array) => createHash("md5").update(bytes).digest("hex");
+
+const seen = ({ id, rev, etag }: DriveFile): Known => ({ id, made: true, rev, etag });
+
+function keyOf(path: string): Key | undefined {
+  try {
+    return parseKey(path);
+  } catch {
+    return undefined; // a name that no memory file has: someone else's
+  }
+}
+
+/** The files and folders of these folders by path, without younger twins and without names that no key can have. */
+function oldestIn(children: readonly DriveFile[], folders: ReadonlyMap<string, string>): Array<[path: string, file: DriveFile]> {
+  const found = new Map<string, [string, DriveFile]>();
+  for (const file of children.toSorted(byAge))
+    for (const dir of file.parents.flatMap((id) => folders.get(id) ?? [])) {
+      const path = dir === "" ? file.name : `${dir}/${file.name}`;
+      const mark = `${file.mimeType === FOLDER ? "folder" : isBlob(file) ? "file" : "other"} ${path}`;
+      if (!file.name.includes("/") && !found.has(mark)) found.set(mark, [path, file]);
+    }
+  return [...found.values()];
+}
+
+const groupsOf = (ids: readonly string[]): string[][] =>
+  Array.from({ length: Math.ceil(ids.length / GROUP) }, (_, at) => ids.slice(at * GROUP, (at + 1) * GROUP));
+
+/** What lies in these folders; an empty answer for many is asked for again, one by one. */
+async function childrenOf(api: DriveApi, folders: readonly string[], call: Call): Promise<DriveFile[]> {
+  const files: DriveFile[] = [];
+  const parents = folders.map((id) => `${quoted(id)} in parents`).join(" or ");
+  for await (const file of api.search(`(${parents}) and trashed = false`, call)) files.push(file);
+  if (files.length > 0 || folders.length === 1) return files;
+  for (const folder of folders) files.push(...(await childrenOf(api, [folder], call)));
+  return files;
 }

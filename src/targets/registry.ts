@@ -22,6 +22,8 @@ export interface DriverContext {
   /** Exclusive use of a name over all processes of this memory root; resolves to what lets go of it. */
   readonly claim: (what: string) => Promise<() => void>;
   readonly clock: Clock;
+  /** A client in place of the provider's own, if a caller injected one (tests). */
+  readonly client?: unknown;
 }
 
 export interface Driver {

@@ -69,6 +69,8 @@ export interface Storage {
 export interface DriveApi {
   /** Whether `update` and `remove` with an etag are checked by Drive itself. */
   readonly guarded: boolean;
+  /** Whether there are resumable uploads; without them `create` and `update` take any size. */
+  readonly sessions: boolean;
   /** At most 1,000. */
   generateIds(count: number, asked?: Asked): Promise<string[]>;
   /** Throws `not-found` for what is gone or cannot be seen; answers what lies in the trash. Always with an etag where `guarded`. */

@@ -1,0 +1,43 @@
+/**
+ * Which id a key has on Drive, written down before the file is made. The driver looks files up by id; names are asked
+ * for only to find what is not known yet.
+ * @module
+ */
+import type { Key } from "../../core/key.ts";
+import type { DriverMemory } from "../../core/target.ts";
+import type { DriveFile } from "./api.ts";
+
+/** What is known of a key's file. */
+export interface Known {
+  readonly id: string;
+  /** False while the id is only reserved: the create may or may not have happened. */
+  readonly made: boolean;
+  /** What the file held when it was last seen, and the etag that it had then. */
+  readonly rev?: string | undefined;
+  readonly etag?: string | undefined;
+  /** A file of ours that lost against an older one of the same name; it goes when that one holds our bytes. */
+  readonly loser?: string | undefined;
+}
+
+export interface Journal {
+  of(key: Key): Promise<Known | undefined>;
+  set(key: Key, known: Known): Promise<void>;
+  /** The file was seen to be there. */
+  saw(key: Key, file: DriveFile): Promise<void>;
+  forget(key: Key): Promise<void>;
+}
+
+const name = (key: Key) => `file/${key}`;
+
+export function createJournal(memory: DriverMemory): Journal {
+  const set = (key: Key, known: Known) => memory.set(name(key), JSON.stringify(known));
+  return {
+    async of(key) {
+      const text = await memory.get(name(key));
+      return text === undefined ? undefined : (JSON.parse(text) as Known);
+    },
+    set,
+    saw: (key, { id, rev, etag }) => set(key, { id, made: true, rev, etag }),
+    forget: (key) => memory.delete(name(key)),
+  };
+}
