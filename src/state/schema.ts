@@ -66,7 +66,32 @@ CREATE TABLE log_marks (
 ) STRICT, WITHOUT ROWID;
 `;
 
-const migrations: readonly string[] = [first];
+const second = `
+-- how far a target holds this memory's history, in one writer's segments
+CREATE TABLE history (
+  target TEXT NOT NULL, writer TEXT NOT NULL, place INTEGER,   -- null: nobody looked yet
+  first INTEGER, last INTEGER,     -- a segment that was begun: it is sent again with these very bounds
+  sent_at INTEGER NOT NULL DEFAULT 0, run_at INTEGER NOT NULL DEFAULT 0, code TEXT,
+  PRIMARY KEY (target, writer)
+) STRICT, WITHOUT ROWID;
+
+-- where this memory writes beside another memory root, because someone said so
+CREATE TABLE joins (target TEXT PRIMARY KEY, memory_root TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+CREATE TABLE writers (
+  target TEXT NOT NULL, writer TEXT NOT NULL, memory_root TEXT, host TEXT, first_seen TEXT,
+  PRIMARY KEY (target, writer)
+) STRICT, WITHOUT ROWID;
+
+-- what was read of the other writers' history, and the bytes that their keys ever held
+CREATE TABLE segments_read (target TEXT NOT NULL, segment TEXT NOT NULL, PRIMARY KEY (target, segment)) STRICT, WITHOUT ROWID;
+CREATE TABLE foreign_versions (
+  target TEXT NOT NULL, key TEXT NOT NULL, sha256 TEXT NOT NULL, writer TEXT NOT NULL,
+  PRIMARY KEY (target, key, sha256, writer)
+) STRICT, WITHOUT ROWID;
+`;
+
+const migrations: readonly string[] = [first, second];
 
 /** The schema that this version writes. */
 export const SCHEMA = migrations.length;

@@ -13,7 +13,9 @@ import { createLedger, type Ledger } from "./ledger.ts";
 import { createOutbox, outboxRow, type Outbox } from "./outbox.ts";
 import { createRestore, type Restore } from "./restore.ts";
 import { createSaves, type Saves } from "./saves.ts";
+import { createSegments, type Segments } from "./segments.ts";
 import { migrate, SCHEMA, schemaOf } from "./schema.ts";
+import { createWriters } from "./writer.ts";
 import { isBusy, isCorrupt, openDatabase, sqliteLibrary, stateError, type Database } from "./sqlite.ts";
 
 export interface State {
@@ -22,6 +24,8 @@ export interface State {
   readonly ledger: Ledger;
   readonly outbox: Outbox;
   readonly claims: Claims;
+  /** The history that the targets hold, and their writers. */
+  readonly segments: Segments;
   /** Putting the state together again from what the changelog file says. */
   readonly restore: Restore;
   /** Names the SQLite that is used, for `doctor`. */
@@ -154,6 +158,7 @@ export async function openState(directory: string, clock: Clock): Promise<State>
       ),
       outbox: translated(createOutbox(database, relaxed), directory),
       claims,
+      segments: translated(createSegments(database, createWriters(directory, claims)), directory),
       restore: translated(createRestore({ database, relaxed, log: (log, line) => outboxRow(database, log, line) }), directory),
       library: sqliteLibrary().name,
       journalMode: journalMode(database),
