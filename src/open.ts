@@ -153,7 +153,11 @@ async function openTarget(
       timeoutMs: target.timeoutMs,
       env: options.env ?? process.env,
       memory: state.ledger.driverMemory(target.name),
-      claim: (what) => state.claims.take("driver", `${target.name}\n${what}`, { waitMs: 600_000 }),
+      // a token is renewed in the middle of a claimed request: it must not wait for that very claim
+      claim: (what) =>
+        what === "token"
+          ? state.claims.take("token", what)
+          : state.claims.take("driver", `${target.name}\n${what}`, { waitMs: 600_000 }),
       ...(options.drive === undefined ? {} : { client: options.drive }),
       clock,
     }));

@@ -13,7 +13,17 @@ import { AftersaveError } from "../core/errors.ts";
 import { isBusy, isCorrupt, openDatabase, stateError, type Database } from "./sqlite.ts";
 
 /** What may be claimed; each kind has its own lock databases, so that claims of different kinds never wait for each other. */
-export const CLAIM_KINDS = { save: 64, upload: 64, logs: 1, worker: 1, setup: 1, rebuild: 1, driver: 16, token: 1, history: 8 } as const;
+export const CLAIM_KINDS = {
+  save: 64,
+  upload: 64,
+  logs: 1,
+  worker: 1,
+  setup: 1,
+  rebuild: 1,
+  driver: 16,
+  token: 1,
+  history: 8,
+} as const;
 export type ClaimKind = keyof typeof CLAIM_KINDS;
 
 export interface ClaimOptions {
