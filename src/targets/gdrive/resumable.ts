@@ -167,6 +167,7 @@ export async function uploadResumable(options: ResumableOptions): Promise<DriveF
   const { api, memory, body, signal, onProgress, chunkBytes = 16 * 1024 * 1024 } = options;
   if (chunkBytes < STEP || chunkBytes % STEP !== 0)
     throw new RangeError(`expected chunkBytes to be a multiple of ${STEP}, got ${chunkBytes}`);
+  signal?.throwIfAborted();
   const asked = { signal };
   const entry = `session/${options.name}`;
   let told = 0;
