@@ -223,7 +223,8 @@ function parsed(data: unknown): unknown {
   }
 }
 
-const headerOf = (headers: unknown, name: string): string => {
+/** A header of an answer in any of the forms that Google's client has for them; `""` when it is missing. */
+export const headerOf = (headers: unknown, name: string): string => {
   if (!isJson(headers)) return "";
   if (headers instanceof Headers || typeof headers["get"] === "function") return (headers as unknown as Headers).get(name) ?? "";
   const found = Object.entries(headers).find(([key]) => key.toLowerCase() === name);
