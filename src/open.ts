@@ -28,6 +28,9 @@ import { digestOfFile, fileSource, type Body } from "./memory/content.ts";
 import type { Listener, MemoryEvents } from "./memory/events.ts";
 import { createAsked } from "./mirror/asked.ts";
 import type { FileResult, UploadResult } from "./mirror/drive-upload.ts";
+import { createPeers } from "./mirror/joined.ts";
+import { createOwner, type Joined } from "./mirror/owner.ts";
+import { createHistory } from "./mirror/segments.ts";
 import { createQueue, type Drained, type DrainOptions, type Queue } from "./mirror/queue.ts";
 import { checkExit, statusOf, type Status } from "./mirror/status.ts";
 import { createUploader, type MirrorTarget } from "./mirror/upload.ts";
@@ -36,6 +39,7 @@ import { openSound } from "./recovery/sound.ts";
 import type { Job } from "./state/jobs.ts";
 import type { State } from "./state/state.ts";
 import { drivers, targetTypes } from "./targets/registry.ts";
+import type { DriverContext } from "./targets/shared/driver.ts";
 
 export interface OpenOptions {
   /** The memory root, or a folder below it. Without it: `AFTERSAVE_ROOT`, else the nearest folder upwards with a paths.json. */
@@ -80,6 +84,10 @@ export interface Memory {
   work(options?: DrainOptions): Promise<boolean>;
   /** Whether a background worker runs now. */
   workerRuns(): Promise<boolean>;
+  /** When the next part of the history may be sent (milliseconds since 1970); null when none waits. */
+  historyDue(): Promise<number | null>;
+  /** From now on this memory may write to a target's place that another memory root owns, beside it. */
+  join(target: string, options?: Pick<DrainOptions, "signal">): Promise<Joined>;
   status(): Promise<Status>;
   /** What `status --check` exits with. */
   check(status: Status): number;
@@ -133,6 +141,23 @@ function onSameDevice(path: string | undefined, root: string): boolean | null {
   }
 }
 
+function driverContext(target: TargetConfig, config: Config, state: State, options: OpenOptions, clock: Clock): DriverContext {
+  return {
+    name: target.name,
+    root: target.root,
+    options: target.options,
+    tokenFile: config.driveToken,
+    clientFile: config.driveClient,
+    timeoutMs: target.timeoutMs,
+    env: options.env ?? process.env,
+    memory: state.ledger.driverMemory(target.name),
+    // the token file is one for all targets
+    claim: (what) => state.claims.take(what, what === "token" ? "" : target.name, { waitMs: 600_000 }),
+    ...(options.drive === undefined ? {} : { client: options.drive }),
+    clock,
+  };
+}
+
 /** The driver with its wraps, from the inside: log, time limit, bytes per second, slots, retry (docs/decisions/wraps.md). */
 async function openTarget(
   target: TargetConfig,
@@ -141,26 +166,8 @@ async function openTarget(
   options: OpenOptions,
   clock: Clock,
 ): Promise<Opened> {
-  const driver = drivers[target.type];
   const inner =
-    options.targets?.[target.name] ??
-    (await driver?.open({
-      name: target.name,
-      root: target.root,
-      options: target.options,
-      tokenFile: config.driveToken,
-      clientFile: config.driveClient,
-      timeoutMs: target.timeoutMs,
-      env: options.env ?? process.env,
-      memory: state.ledger.driverMemory(target.name),
-      // a token is renewed in the middle of a claimed request: it must not wait for that very claim
-      claim: (what) =>
-        what === "token"
-          ? state.claims.take("token", what)
-          : state.claims.take("driver", `${target.name}\n${what}`, { waitMs: 600_000 }),
-      ...(options.drive === undefined ? {} : { client: options.drive }),
-      clock,
-    }));
+    options.targets?.[target.name] ?? (await drivers[target.type]?.open(driverContext(target, config, state, options, clock)));
   if (!inner) throw new AftersaveError("E_TARGET_TYPE", `the target ${target.name} has the unknown type ${target.type}`);
   const [{ withLog }, { withTimeout }, { withBytesPerSecond, withSlots }, { withRetry }] = await Promise.all([
     import("./wraps/log.ts"),
@@ -297,11 +304,25 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
     const head = await state.saves.head(job.key);
     return head && { source: heads.source(head), version: head.version };
   };
+  const enabled = config.targets.filter((target) => target.enabled).map(({ name }) => name);
+  const peers = createPeers(state, clock);
+  const owner = createOwner({ state, clock, peers, targetsFor: routed });
+  const history = createHistory({
+    state,
+    clock,
+    owner,
+    peers,
+    targets: enabled,
+    open,
+    onFault: (error) => notices.push(asAftersaveError(error, "sending history").message),
+  });
   const queue: Queue = createQueue({
     state,
     clock,
-    uploader: createUploader({ state, clock, archive: config.archive, targetsFor: routed, contentOf }),
-    targets: config.targets.filter(({ enabled }) => enabled).map(({ name }) => name),
+    uploader: createUploader({ state, clock, archive: config.archive, owner, peers, contentOf }),
+    owner,
+    history,
+    targets: enabled,
     open,
     onOutcome: announce,
   });
@@ -340,6 +361,7 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
   let closing: Promise<void> | undefined;
   const close = async () => {
     await saves.idle();
+    await history.idle();
     await logs.drain().catch((error: unknown) => notices.push(asAftersaveError(error, "writing the logs").message));
     for (const opening of opened.values()) await (await opening.catch(() => undefined))?.target.close();
     await state.close();
@@ -393,6 +415,14 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
       release?.();
       return release === undefined;
     },
+    historyDue: () => history.due(),
+    async join(name, { signal } = {}) {
+      if (byName.has(name) && !enabled.includes(name))
+        throw new AftersaveError("E_TARGET_DISABLED", `the target ${name} is not enabled`, {
+          hint: `Set "enabled": true at targets.${name} in paths.json; nothing is sent to it before.`,
+        });
+      return owner.join(await open(name), { signal });
+    },
     async status() {
       await logs.drain().catch(() => undefined); // a log that cannot be written is something to know: `check` looks at it
       return statusOf(
@@ -440,7 +470,9 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
         clock,
         fix: call.fix === true,
         recover: () => saves.recoverAll(),
-        targets: config.targets.map(({ name, type, enabled, options: own }) => {
+        targets: config.targets.map((target) => {
+          const { name, type, enabled, options: own } = target;
+          const examineIt = options.targets?.[name] ? undefined : drivers[type]?.examine;
           const localPath = options.targets?.[name] ? undefined : drivers[type]?.localPath?.(own);
           return {
             name,
@@ -449,6 +481,9 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
             sameDevice: onSameDevice(localPath, config.root),
             pathOf: (key) => pathAt(name, key),
             open: async () => (await open(name)).target,
+            ...(examineIt && {
+              examine: (waiting: number) => examineIt(driverContext(target, config, state, options, clock), waiting),
+            }),
           };
         }),
       });
@@ -509,6 +544,7 @@ export type { SavedMeta, SaveOptions } from "./memory/save-manager.ts";
 export type { SweepReport } from "./memory/sweep.ts";
 export type { LogValue } from "./logs/read.ts";
 export type { FileResult, UploadResult } from "./mirror/drive-upload.ts";
+export type { Joined } from "./mirror/owner.ts";
 export type { Drained, DrainOptions } from "./mirror/queue.ts";
 export type { Status, TargetStatus } from "./mirror/status.ts";
 export type { Finding } from "./recovery/doctor.ts";

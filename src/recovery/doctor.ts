@@ -128,6 +128,7 @@ const LITTLE = 100 << 20;
 
 async function* checkTargets(parts: DoctorParts): AsyncGenerator<Found, string> {
   const enabled = parts.targets.filter((target) => target.enabled);
+  const facts: string[] = [];
   for (const target of enabled) {
     const { name, sameDevice, localPath } = target;
     if (sameDevice === true)
@@ -135,24 +136,33 @@ async function* checkTargets(parts: DoctorParts): AsyncGenerator<Found, string> 
         message: `${name} lies on the memory root's own disk: a mirror on the same disk is no protection`,
         cure: "Enable a target on another disk or in a cloud as well.",
       };
-    const fault = await reach(target);
-    if (fault) yield fault;
+    const { found, fact } = await look(parts, target);
+    yield* found;
+    facts.push(fact);
     const { code } = await parts.state.ledger.target(name);
-    if (code !== null && code !== "E_CONFLICT" && code !== fault?.code)
+    if (code !== null && code !== "E_CONFLICT" && !found.some((one) => one.code === code))
       yield { message: `the last upload to ${name} failed`, code, cure: "See the jobs below, or `aftersave log uploads`." };
     if (localPath !== undefined) yield* checkSpace(parts, name, localPath);
   }
-  return enabled.length === 0 ? "none is enabled" : `${enabled.map(({ name }) => name).join(", ")}: reached`;
+  return enabled.length === 0 ? "none is enabled" : facts.join("; ");
 }
 
-/** Asks the target for one small thing, once; nothing is written. */
-async function reach({ name, open }: DoctorTarget): Promise<Found | undefined> {
+/** Asks the target how it is, or for one small thing, once; nothing is written. */
+async function look({ state }: DoctorParts, { name, open, examine }: DoctorTarget): Promise<{ found: Found[]; fact: string }> {
+  const found: Found[] = [];
   try {
-    await (await open()).stat(ownKey("root.json"), { tries: { used: 1, most: 1 } });
-    return undefined;
+    if (!examine) await (await open()).stat(ownKey("root.json"), { tries: { used: 1, most: 1 } });
+    else {
+      const told = examine((await state.ledger.unprotected([name])).bytes);
+      for (let next = await told.next(); ; next = await told.next()) {
+        if (next.done) return { found, fact: next.value };
+        found.push(next.value);
+      }
+    }
   } catch (error) {
-    return faultOf(error, `reaching ${name}`);
+    found.push(faultOf(error, `reaching ${name}`));
   }
+  return { found, fact: `${name}: reached` };
 }
 
 async function* checkSpace({ state }: DoctorParts, name: string, path: string): AsyncGenerator<Found, void> {

@@ -20,7 +20,8 @@ export const CLAIM_KINDS = {
   worker: 1,
   setup: 1,
   rebuild: 1,
-  driver: 16,
+  folders: 8,
+  ids: 8,
   token: 1,
   history: 8,
 } as const;

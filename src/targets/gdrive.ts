@@ -15,7 +15,7 @@ import type { Known } from "./gdrive/journal.ts";
 import { openDrive, type Drive } from "./gdrive/open.ts";
 import { uploadResumable } from "./gdrive/resumable.ts";
 import { isBlob } from "./gdrive/shelf.ts";
-import type { DriverContext } from "./registry.ts";
+import type { DriverContext } from "./shared/driver.ts";
 
 /** Up to here a file goes in one request; above it in chunks that can be resumed (Google: "5 MB or less"). */
 const SMALL = 5 * 1024 * 1024;

@@ -6,6 +6,7 @@
 import type { Clock } from "../../core/clock.ts";
 import { TargetError } from "../../core/errors.ts";
 import type { DriverMemory } from "../../core/target.ts";
+import type { DriverContext } from "../shared/driver.ts";
 import { FOLDER, type Asked, type DriveApi, type DriveFile } from "./api.ts";
 import type { Ids } from "./ids.ts";
 
@@ -24,7 +25,7 @@ export interface FoldersParts {
   readonly api: DriveApi;
   readonly ids: Ids;
   readonly memory: DriverMemory;
-  readonly claim: (what: string) => Promise<() => void>;
+  readonly claim: DriverContext["claim"];
   readonly clock: Clock;
   /** `root`, or the id of a shared drive. */
   readonly top: string;

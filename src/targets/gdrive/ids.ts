@@ -3,6 +3,7 @@
  * @module
  */
 import type { DriverMemory } from "../../core/target.ts";
+import type { DriverContext } from "../shared/driver.ts";
 import type { Asked, DriveApi } from "./api.ts";
 
 /** As many as Drive gives at once. */
@@ -20,7 +21,7 @@ export interface Ids {
 export interface IdsParts {
   readonly api: Pick<DriveApi, "generateIds">;
   readonly memory: DriverMemory;
-  readonly claim: (what: string) => Promise<() => void>;
+  readonly claim: DriverContext["claim"];
 }
 
 /** The stock lies in the driver's memory; processes take blocks out of it, one at a time. */

@@ -3,8 +3,9 @@
  * @module
  */
 import { AftersaveError } from "../../core/errors.ts";
-import type { DriverContext } from "../registry.ts";
+import type { DriverContext } from "../shared/driver.ts";
 import type { DriveApi } from "./api.ts";
+import type { Credentials } from "./credentials.ts";
 import { createFolders, type Folders } from "./folders.ts";
 import { createIds, type Ids } from "./ids.ts";
 import type { DriveClient } from "./injected.ts";
@@ -43,8 +44,8 @@ export const optionsOf = (context: DriverContext): GdriveOptions => context.opti
 const TIMEOUT_MS = 60_000;
 
 /** Google's client for this target, signed in; throws `E_TOKEN_MISSING` and the like. */
-export async function openApi(context: DriverContext): Promise<DriveApi> {
-  if (context.client) return (await import("./injected.ts")).createInjectedApi(context.client as DriveClient);
+export async function openApi(context: DriverContext): Promise<{ api: DriveApi; credentials?: Credentials }> {
+  if (context.client) return { api: (await import("./injected.ts")).createInjectedApi(context.client as DriveClient) };
   const { auth, root_url: rootUrl, token_url: tokenUrl, scope, shared_drive: sharedDrive, impersonate } = optionsOf(context);
   const { openCredentials } = await import("./credentials.ts");
   const { name, tokenFile, clientFile, env, claim, clock } = context;
@@ -62,7 +63,10 @@ export async function openApi(context: DriverContext): Promise<DriveApi> {
     impersonate,
   });
   const { createGoogleApi } = await import("./google.ts");
-  return createGoogleApi({ credentials, rootUrl, sharedDrive, timeoutMs: context.timeoutMs ?? TIMEOUT_MS });
+  return {
+    credentials,
+    api: createGoogleApi({ credentials, rootUrl, sharedDrive, timeoutMs: context.timeoutMs ?? TIMEOUT_MS }),
+  };
 }
 
 /** The folders from the top of the drive to the mirror's root: a first one that stands for the drive itself is dropped. */
@@ -80,7 +84,7 @@ export async function rootOf(context: DriverContext, api: DriveApi): Promise<str
 export async function openDrive(context: DriverContext): Promise<Drive> {
   const { memory, claim, clock } = context;
   const { writes_per_second: perSecond, write_burst: burst, shared_drive: top = "root" } = optionsOf(context);
-  const plain = await openApi(context);
+  const { api: plain } = await openApi(context);
   const api = paced(plain, createPacer({ perSecond, burst, clock }));
   const root = await rootOf(context, api);
   const ids = createIds({ api, memory, claim });

@@ -7,6 +7,7 @@
 import { mkdir, open, readFile, realpath, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { errnoOf, TargetError } from "../../core/errors.ts";
+import type { DriverContext } from "../shared/driver.ts";
 
 /** An access token and what renews it. What is undefined the file does not say. */
 export interface Tokens {
@@ -20,6 +21,8 @@ export interface Tokens {
 export interface OAuthClient {
   readonly id: string;
   readonly secret: string | undefined;
+  /** Of the type Web application, which cannot come back to a loopback address. */
+  readonly web: boolean;
   /** Where people sign in, if the file says it. */
   readonly authUrl: string | undefined;
 }
@@ -124,7 +127,7 @@ export async function readTokenFile(path: string): Promise<TokenFile | undefined
 
 function clientIn(raw: Readonly<Record<string, unknown>>): OAuthClient | undefined {
   const id = text(raw["client_id"]);
-  return id === undefined ? undefined : { id, secret: text(raw["client_secret"]), authUrl: text(raw["auth_uri"]) };
+  return id === undefined ? undefined : { id, secret: text(raw["client_secret"]), web: false, authUrl: text(raw["auth_uri"]) };
 }
 
 /** The OAuth client's file as the Google console gives it, undefined when there is none. Throws `auth` for any other file. */
@@ -142,7 +145,7 @@ export async function readClientFile(path: string): Promise<OAuthClient | undefi
   const inner = [raw["installed"], raw["web"]].find(isRecord) ?? raw;
   const client = clientIn(inner);
   if (client === undefined) throw unusable(path, "it has no client_id", hint);
-  return client;
+  return { ...client, web: inner === raw["web"] };
 }
 
 async function syncFolder(folder: string): Promise<void> {
@@ -193,7 +196,7 @@ async function writeSecret(path: string, value: object): Promise<void> {
   await syncFolder(dirname(place));
 }
 
-export type Claim = (what: string) => Promise<() => void>;
+export type Claim = DriverContext["claim"];
 
 /** Runs `work` while no other process of this memory root changes the file. */
 async function exclusively<T>(claim: Claim, work: () => Promise<T>): Promise<T> {
@@ -261,7 +264,8 @@ export async function removeTokenFile(path: string, claim: Claim): Promise<boole
   return exclusively(claim, async () => {
     await rm(freshOf(path), { force: true });
     try {
-      await rm(path);
+      await rm(await realpath(path)); // of a link, what it leads to: that is the secret
+      await rm(path, { force: true });
     } catch (error) {
       if (errnoOf(error) === "ENOENT") return false;
       throw error;
