@@ -11,6 +11,7 @@ export type {
   DriveUploadOptions,
   FileResult,
   Finding,
+  Joined,
   LogKind,
   LogQuery,
   LogValue,

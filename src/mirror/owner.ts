@@ -1,66 +1,147 @@
 /**
- * The marker that says whose a target's root is. A second memory root is refused until it is joined on purpose.
+ * The marker that says whose a target's root is. A second memory root is refused until it is joined on purpose; the
+ * same memory root on a second machine is no second one.
  * @module
  */
-import { AftersaveError, TargetError } from "../core/errors.ts";
-import { ownKey } from "../core/key.ts";
-import type { Call, Source, Target } from "../core/target.ts";
-import { createHash } from "node:crypto";
+import type { Clock } from "../core/clock.ts";
+import { AftersaveError } from "../core/errors.ts";
+import { ownKey, type Key } from "../core/key.ts";
+import type { Call } from "../core/target.ts";
+import { actorIn } from "../core/version.ts";
+import type { JobRequest } from "../state/jobs.ts";
+import type { TargetWriter } from "../state/segments.ts";
+import type { State } from "../state/state.ts";
+import type { Peers } from "./joined.ts";
+import { fieldsOf, kindOf, readText, sourceOf, type MirrorTarget } from "./place.ts";
 
 const MARKER = ownKey("root.json");
 
-const sourceOf = (text: string): Source => {
-  const bytes = Buffer.from(text, "utf8");
+/** The id in a target's marker; null when the marker cannot be read as one, undefined when there is none. */
+async function ownerOf({ target }: MirrorTarget, call: Call): Promise<string | null | undefined> {
+  if (!(await target.stat(MARKER, call))) return undefined;
+  const id = fieldsOf(await readText(target, MARKER, 64 << 10, call))["memory_root"];
+  return typeof id === "string" && id !== "" ? id : null;
+}
+
+const inUse = ({ target, name }: MirrorTarget, owner: string | null) =>
+  new AftersaveError(
+    "E_TARGET_IN_USE",
+    owner === null
+      ? `${target.pathOf(MARKER)} on ${name} does not say which memory root is mirrored there`
+      : `${target.pathOf(MARKER)} on ${name} says that another memory root is mirrored there`,
+    {
+      hint:
+        owner === null
+          ? "Give this target another `root` in paths.json, or remove that one file if the place is this memory's."
+          : `If both shall be mirrored there, or it is this memory after its state and logs were lost, run \`aftersave targets join ${name}\`; else give this target another \`root\` in paths.json.`,
+      details: { owner },
+    },
+  );
+
+/** What joining a target came to. */
+export interface Joined {
+  readonly target: string;
+  /** The memory root that the target's marker names; null when there was none. */
+  readonly owner: string | null;
+  /** False: the place is this memory's own, or nobody's; there was nothing to join. */
+  readonly joined: boolean;
+  readonly writers: readonly TargetWriter[];
+}
+
+export interface OwnerParts {
+  readonly state: State;
+  readonly clock: Clock;
+  readonly peers: Peers;
+  readonly targetsFor: (key: Key) => readonly string[];
+}
+
+export interface Owner {
+  /** The root is ours or joined, else `E_TARGET_IN_USE`; an unowned one gets our marker. No request while that is known. */
+  own(to: MirrorTarget, call: Call): Promise<void>;
+  /** Has these keys sent once more: what the ledger knew of them is dropped. */
+  again(to: MirrorTarget, keys: readonly Key[]): Promise<void>;
+  /** From now on this memory may write beside the one that owns the place. Everything that is routed there is compared anew. */
+  join(to: MirrorTarget, call: Call): Promise<Joined>;
+}
+
+/** How long a look at the marker is good where files are known by their path. */
+const GOOD_MS = 60_000;
+
+export function createOwner({ state, clock, peers, targetsFor }: OwnerParts): Owner {
+  const { ledger, saves, segments } = state;
+  const seen = new Map<string, number>();
+
+  /** A job for each file and archive copy that is routed to a target, or for those among them that are asked for. */
+  const everything = async (target: string, only?: ReadonlySet<Key>): Promise<JobRequest[]> => {
+    const jobs: JobRequest[] = [];
+    const add = async (content: { key: Key; version: string; sha256: string; size: number }, archive: boolean) => {
+      const { key, version, sha256, size } = content;
+      if (only && !only.has(key)) return;
+      const made = await saves.version(version);
+      if (made && targetsFor(key).includes(target))
+        jobs.push({ target, key, version, sha256, size, archive, actor: actorIn(made) });
+    };
+    for await (const copy of saves.archiveCopies()) await add(copy, true);
+    for await (const head of saves.heads()) await add(head, false);
+    return jobs;
+  };
+
+  /** Puts the marker (true), or finds one that lets us in (false). */
+  const claim = async (to: MirrorTarget, rootId: string, call: Call): Promise<boolean> => {
+    const joined = await segments.joined(to.name);
+    const marker = { memory_root: joined ?? rootId, note: "aftersave mirrors a memory root here; see docs/targets" };
+    let owner = await ownerOf(to, call);
+    if (owner === undefined) {
+      try {
+        await to.target.put(MARKER, sourceOf(`${JSON.stringify(marker, null, 2)}\n`), { ...call, expect: "absent" });
+        return true;
+      } catch (error) {
+        if (kindOf(error) !== "conflict") throw error;
+        owner = (await ownerOf(to, call)) ?? null; // someone was quicker
+      }
+    }
+    if (owner === rootId || (owner !== null && owner === joined)) return false;
+    if (owner === null || (await peers.joinedThere(to, rootId, call)) !== owner) throw inUse(to, owner);
+    await segments.join(to.name, owner);
+    return false;
+  };
+
+  const own = async (to: MirrorTarget, call: Call): Promise<void> => {
+    const { owned } = await ledger.target(to.name);
+    if (owned && (to.target.traits.identity === "id" || (seen.get(to.name) ?? 0) > clock.now() - GOOD_MS)) return;
+    const rootId = await saves.rootId();
+    if (rootId === undefined) return;
+    const made = await claim(to, rootId, call);
+    seen.set(to.name, clock.now());
+    if (owned && made) await ledger.forget(to.name, await everything(to.name));
+    if (!owned) await ledger.setOwned(to.name);
+  };
+
   return {
-    size: bytes.length,
-    sha256: createHash("sha256").update(bytes).digest("hex"),
-    async *open() {
-      yield bytes;
+    own,
+    async again(to, keys) {
+      await ledger.forget(to.name, await everything(to.name, new Set(keys)), keys);
+      if (keys.includes(MARKER)) await ledger.setOwned(to.name, false); // another memory root's marker is older than ours
+    },
+
+    async join(to, call) {
+      const rootId = await saves.rootId();
+      const owner = await ownerOf(to, call);
+      if (owner === null) throw inUse(to, null);
+      if (owner !== undefined && owner !== rootId) {
+        const again = (await segments.joined(to.name)) === owner;
+        await segments.join(to.name, owner);
+        if (!again) await ledger.forget(to.name, await everything(to.name)); // what was known was known of another place
+      }
+      if (rootId !== undefined) {
+        await own(to, call);
+        await peers.introduce(to, rootId, call);
+      }
+      await peers.learn(to, call);
+      const { code } = await ledger.target(to.name);
+      if (code === "E_TARGET_IN_USE") await ledger.setHealth(to.name, { code: null, openUntil: 0 });
+      const joined = owner !== undefined && owner !== rootId;
+      return { target: to.name, owner: owner ?? null, joined, writers: await segments.writers(to.name) };
     },
   };
-};
-
-async function readMarker(target: Target, call: Call): Promise<string> {
-  return target.read(
-    MARKER,
-    async (chunks) => {
-      const pieces: Uint8Array[] = [];
-      for await (const chunk of chunks) pieces.push(chunk);
-      return Buffer.concat(pieces).toString("utf8");
-    },
-    call,
-  );
-}
-
-/** The root id that a marker names; undefined when the marker cannot be read as one. */
-function idIn(text: string): string | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null && "memory_root" in value ? String(value.memory_root) : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-/** Puts our marker into an unowned root (true), or finds it there (false); throws `E_TARGET_IN_USE` when it is another's. */
-export async function claimRoot(target: Target, name: string, rootId: string, call: Call): Promise<boolean> {
-  const marker = `${JSON.stringify({ memory_root: rootId, note: "aftersave mirrors one memory root here; see docs/targets" }, null, 2)}\n`;
-  try {
-    if (!(await target.stat(MARKER, call))) {
-      await target.put(MARKER, sourceOf(marker), { ...call, expect: "absent" });
-      return true;
-    }
-  } catch (error) {
-    if (!(error instanceof TargetError) || error.kind !== "conflict") throw error;
-  }
-  const owner = idIn(await readMarker(target, call));
-  if (owner === rootId) return false;
-  throw new AftersaveError(
-    "E_TARGET_IN_USE",
-    `${target.pathOf(MARKER)} on ${name} says that another memory root is mirrored there`,
-    {
-      hint: "Give this target another `root` in paths.json. If it is this memory after its state and logs were lost, move the old mirror's folder aside first, or remove that one file by hand.",
-      details: { owner: owner ?? null },
-    },
-  );
 }

@@ -7,7 +7,10 @@ import { foldKey, type Key } from "../core/key.ts";
 import type { Outcome } from "../core/outcome.ts";
 import type { Job, JobRequest } from "../state/jobs.ts";
 import type { State } from "../state/state.ts";
-import { PARK_MS, type MirrorTarget, type Uploader } from "./upload.ts";
+import { closes, PARK_MS, type MirrorTarget } from "./place.ts";
+import type { Owner } from "./owner.ts";
+import type { History } from "./segments.ts";
+import type { Uploader } from "./upload.ts";
 
 export interface DrainOptions {
   readonly signal?: AbortSignal | undefined;
@@ -37,6 +40,9 @@ export interface QueueParts {
   readonly state: State;
   readonly clock: Clock;
   readonly uploader: Uploader;
+  readonly owner: Owner;
+  /** What is sent behind the data. */
+  readonly history: History;
   readonly targets: readonly string[];
   /** Opens a target once; throws when its driver cannot be made. */
   readonly open: (name: string) => Promise<MirrorTarget & { readonly concurrency: number }>;
@@ -45,21 +51,8 @@ export interface QueueParts {
 }
 
 const PAGE = 1000;
-/** Failures after which other jobs of the target are not tried: it cannot be reached, or does not let us in. */
-const closes = new Set([
-  "E_TARGET_UNREACHABLE",
-  "E_AUTH",
-  "E_TARGET_IN_USE",
-  "E_SIGN_IN_EXPIRED",
-  "E_SIGN_IN_SCOPE",
-  "E_SIGN_IN_CLIENT",
-  "E_SIGN_IN_POLICY",
-  "E_API_DISABLED",
-  "E_NO_STORAGE",
-  "E_DAILY_LIMIT",
-]);
 
-export function createQueue({ state, clock, uploader, targets, open, onOutcome }: QueueParts): Queue {
+export function createQueue({ state, clock, uploader, owner, history, targets, open, onOutcome }: QueueParts): Queue {
   const claimName = (target: string, key: Key) => `${target}\n${foldKey(key)}`;
 
   const done = (outcome: Outcome, options: DrainOptions) => {
@@ -113,11 +106,16 @@ export function createQueue({ state, clock, uploader, targets, open, onOutcome }
   }
 
   const drainTarget = async (name: string, options: DrainOptions, count: (outcome: Outcome) => void): Promise<void> => {
+    const { open_until } = await state.ledger.target(name);
+    if (open_until > clock.now() && options.asked !== true) return;
+    if (await drainJobs(name, options, count)) await history.send(name, options);
+  };
+
+  /** False when the target cannot be reached, or does not let us in. */
+  const drainJobs = async (name: string, options: DrainOptions, count: (outcome: Outcome) => void): Promise<boolean> => {
     const asked = options.asked === true;
     const first = (await state.jobs.due(name, asked ? Number.MAX_SAFE_INTEGER : clock.now(), 0, 1, asked))[0];
-    if (!first) return;
-    const { open_until } = await state.ledger.target(name);
-    if (open_until > clock.now() && !asked) return;
+    if (!first) return true;
     const to = await open(name);
     const jobs = dueJobs(to, asked, options.signal);
     let closed = false;
@@ -135,6 +133,7 @@ export function createQueue({ state, clock, uploader, targets, open, onOutcome }
     await work(1); // one probe: a target that cannot be reached costs no tries of the other jobs
     await Promise.all(Array.from({ length: to.concurrency }, () => work(Number.POSITIVE_INFINITY)));
     if (!closed) await audit(to, options);
+    return !closed;
   };
 
   /** What another machine made at the same moment as we did counts, if it is older: ours is sent again, to that file. */
@@ -143,7 +142,7 @@ export function createQueue({ state, clock, uploader, targets, open, onOutcome }
       if (signal?.aborted) throw error;
       return []; // what was not looked at is looked at by the next audit
     });
-    if (lost && lost.length > 0) await uploader.again(to, lost);
+    if (lost && lost.length > 0) await owner.again(to, lost);
     return lost ?? [];
   };
 
@@ -151,8 +150,10 @@ export function createQueue({ state, clock, uploader, targets, open, onOutcome }
 
   const now = async (target: string, key: Key, options: DrainOptions, request?: JobRequest): Promise<Outcome | undefined> => {
     const to = await open(target);
-    const outcome = await waitAndUpload(to, key, options, request);
-    return (await audit(to, options)).includes(key) ? waitAndUpload(to, key, options) : outcome;
+    const first = await waitAndUpload(to, key, options, request);
+    const outcome = (await audit(to, options)).includes(key) ? await waitAndUpload(to, key, options) : first;
+    if (outcome?.status === "success") history.soon(target);
+    return outcome;
   };
 
   const waitAndUpload = async (to: MirrorTarget, key: Key, options: DrainOptions, request?: JobRequest) => {
@@ -195,7 +196,11 @@ export function createQueue({ state, clock, uploader, targets, open, onOutcome }
         // what was saved while its upload ran waits in its old place, behind us
         if (uploaded + skipped === before || !(await anyPending())) break;
       }
-      if (options.asked) await waitForOthers(options, count);
+      if (options.asked) {
+        await waitForOthers(options, count);
+        for (const name of targets)
+          if ((await state.ledger.target(name)).open_until <= clock.now()) await history.send(name, options);
+      }
       const pending = (await state.jobs.counts()).reduce((sum, { n }) => sum + n, 0);
       return { uploaded, skipped, failed, pending };
     },

@@ -2,38 +2,31 @@
  * One upload: compare with the ledger, write with a guard, check what the target answers, keep what others wrote.
  * @module
  */
-import { createHash } from "node:crypto";
 import { AftersaveError, asAftersaveError, TargetError } from "../core/errors.ts";
 import { archiveKey, type ArchiveFolder, type Key } from "../core/key.ts";
 import type { Clock } from "../core/clock.ts";
 import type { Outcome } from "../core/outcome.ts";
 import { uploadLine } from "../core/outcome.ts";
-import type { Call, Chunks, Entry, Guard, Source, Target, Tries } from "../core/target.ts";
-import { actorIn } from "../core/version.ts";
-import type { Job, JobRequest } from "../state/jobs.ts";
+import type { Call, Entry, Guard, Source, Tries } from "../core/target.ts";
+import type { Job } from "../state/jobs.ts";
 import type { Mirrored } from "../state/ledger.ts";
 import type { State } from "../state/state.ts";
-import { claimRoot } from "./owner.ts";
+import type { Peers } from "./joined.ts";
+import type { Owner } from "./owner.ts";
+import { hashOf, kindOf, PARK_MS, sha256Of, type MirrorTarget } from "./place.ts";
 
-/** A target as the mirror uses it: wrapped, and with its name. */
-export interface MirrorTarget {
-  readonly name: string;
-  /** Tries of one whole write. */
-  readonly attempts: number;
-  readonly target: Target;
-}
+export type { MirrorTarget } from "./place.ts";
 
 export interface UploadParts {
   readonly state: State;
   readonly clock: Clock;
   readonly archive: ArchiveFolder;
+  readonly owner: Owner;
+  readonly peers: Peers;
   /** The bytes of a job as they are kept on this machine; undefined when the key holds nothing any more. */
-  readonly targetsFor: (key: Key) => readonly string[];
   readonly contentOf: (job: Job) => Promise<{ source: Source; version: string } | undefined>;
 }
 
-/** How long a parked job waits at least. */
-export const PARK_MS = 60_000;
 const ROUNDS = 6;
 
 export interface UploadOptions {
@@ -47,32 +40,16 @@ interface Written {
   readonly conflict: boolean;
 }
 
-async function hashOf(chunks: Chunks, algo: string): Promise<string> {
-  const hash = createHash(algo);
-  for await (const chunk of chunks) hash.update(chunk);
-  return hash.digest("hex");
-}
-
-/** The sha256 of what is there: as reported, else by reading it. */
-async function sha256Of(target: Target, entry: Entry, call: Call): Promise<string> {
-  if (entry.hash?.algo === "sha256") return entry.hash.hex;
-  return target.read(entry.key, (chunks) => hashOf(chunks, "sha256"), call);
-}
-
-const kindOf = (error: unknown) => (error instanceof TargetError ? error.kind : undefined);
-
 export interface Uploader {
   /** Runs the job, logs its outcome and records it. The upload must be claimed, and the job fresh from the state. */
   upload(to: MirrorTarget, job: Job, options: UploadOptions): Promise<Outcome>;
-  /** Has these keys sent once more: what the ledger knew of them is dropped. */
-  again(to: MirrorTarget, keys: readonly Key[]): Promise<void>;
 }
 
-export function createUploader({ state, clock, archive, targetsFor, contentOf }: UploadParts): Uploader {
+export function createUploader({ state, clock, archive, owner, peers, contentOf }: UploadParts): Uploader {
   const { ledger, saves } = state;
 
   /** What someone else put in our place, kept under an archive name beside ours before ours is written. */
-  const keepAside = async (to: MirrorTarget, key: Key, remote: Entry, call: Call): Promise<Key> => {
+  const keepAside = async (to: MirrorTarget, key: Key, remote: Entry, isKnown: boolean, call: Call): Promise<Key> => {
     const timestamp = new Date(clock.now()).toISOString();
     for (let count = 1; ; count++) {
       const aside = archiveKey(key, timestamp, count, archive);
@@ -80,7 +57,7 @@ export function createUploader({ state, clock, archive, targetsFor, contentOf }:
       try {
         const copy = await to.target.copy(key, aside, { ...call, expect: remote });
         const sha256 = await sha256Of(to.target, copy, call);
-        await ledger.addConflict({ target: to.name, key, kept_as: aside, sha256, at: clock.now() });
+        await ledger.addConflict({ target: to.name, key, kept_as: aside, sha256, at: clock.now() }, isKnown);
         return aside;
       } catch (error) {
         const there = kindOf(error) === "conflict" && (await to.target.stat(aside, call)) !== undefined;
@@ -98,8 +75,14 @@ export function createUploader({ state, clock, archive, targetsFor, contentOf }:
       return { entry: remote, notes: ["the same bytes were already there"] };
     if (sha256 === known?.sha256 || (await saves.everHeld(job.key, sha256)))
       return { expect: remote, notes: ["an older version of ours was there"] };
-    const aside = await keepAside(to, job.key, remote, call);
-    return { expect: remote, kept: aside, notes: [`someone else's content was there; it is kept as ${to.target.pathOf(aside)}`] };
+    const writer = await peers.whose(to, job.key, sha256, call);
+    const aside = await keepAside(to, job.key, remote, writer !== undefined, call);
+    const whose = writer === undefined ? "someone else's content" : "a joined writer's version";
+    return {
+      expect: remote,
+      conflict: writer === undefined,
+      notes: [`${whose} was there; it is kept as ${to.target.pathOf(aside)}`],
+    };
   };
 
   const write = async (to: MirrorTarget, job: Job, body: Source, version: string, guard: Guard): Promise<Written> => {
@@ -123,7 +106,7 @@ export function createUploader({ state, clock, archive, targetsFor, contentOf }:
         } else if (kind === "conflict" && round < ROUNDS) {
           const found = await settle(to, job, body, known, guard);
           notes.push(...found.notes);
-          conflict ||= found.kept !== undefined;
+          conflict ||= found.conflict === true;
           if (found.entry) return { entry: found.entry, notes, conflict };
           expect = found.expect;
         } else throw error;
@@ -139,38 +122,6 @@ export function createUploader({ state, clock, archive, targetsFor, contentOf }:
     const ours = algo === "sha256" ? body.sha256 : await hashOf(body.open(), algo);
     if (ours !== hex) throw lied(to, `reports another ${algo} than the one that was sent`);
     return [];
-  };
-
-  const seenRoots = new Map<string, number>();
-
-  /**
-   * The root is ours. Where files are known by their path another disk may lie there by now, so the marker is looked at
-   * again once a minute: another's is refused, and without one the mirror is gone and everything is to be sent again.
-   */
-  const ownRoot = async (to: MirrorTarget, call: Call) => {
-    const { owned } = await ledger.target(to.name);
-    if (owned && (to.target.traits.identity === "id" || (seenRoots.get(to.name) ?? 0) > clock.now() - PARK_MS)) return;
-    const rootId = await saves.rootId();
-    if (rootId === undefined) return;
-    const made = await claimRoot(to.target, to.name, rootId, call);
-    seenRoots.set(to.name, clock.now());
-    if (owned && made) await ledger.forget(to.name, await everything(to.name));
-    if (!owned) await ledger.setOwned(to.name);
-  };
-
-  /** A job for each file and archive copy that is routed to a target, or for those among them that are asked for. */
-  const everything = async (target: string, only?: ReadonlySet<Key>): Promise<JobRequest[]> => {
-    const jobs: JobRequest[] = [];
-    const add = async (content: { key: Key; version: string; sha256: string; size: number }, archive: boolean) => {
-      const { key, version, sha256, size } = content;
-      if (only && !only.has(key)) return;
-      const made = await saves.version(version);
-      if (made && targetsFor(key).includes(target))
-        jobs.push({ target, key, version, sha256, size, archive, actor: actorIn(made) });
-    };
-    for await (const copy of saves.archiveCopies()) await add(copy, true);
-    for await (const head of saves.heads()) await add(head, false);
-    return jobs;
   };
 
   const checkTwin = async (to: MirrorTarget, key: Key) => {
@@ -254,7 +205,7 @@ export function createUploader({ state, clock, archive, targetsFor, contentOf }:
     const { source, version } = content;
     const current: Job = { ...job, version, sha256: source.sha256, size: source.size };
     try {
-      await ownRoot(to, { signal, tries });
+      await owner.own(to, { signal, tries });
       if ((await ledger.mirrored(to.name, job.key))?.sha256 === source.sha256)
         return await skip(to, current, "unchanged: the target holds these bytes, verified");
       await checkTwin(to, job.key);
@@ -274,10 +225,7 @@ export function createUploader({ state, clock, archive, targetsFor, contentOf }:
     }
   };
 
-  const again = async (to: MirrorTarget, keys: readonly Key[]) =>
-    ledger.forget(to.name, await everything(to.name, new Set(keys)), keys);
-
-  return { upload: attempt, again };
+  return { upload: attempt };
 }
 
 const lied = (to: MirrorTarget, what: string) =>

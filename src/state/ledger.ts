@@ -52,7 +52,7 @@ export interface Ledger {
   /** An outcome that ends no job. */
   note(line: string): Promise<void>;
   target(name: string): Promise<TargetState>;
-  setOwned(name: string): Promise<void>;
+  setOwned(name: string, owned?: boolean): Promise<void>;
   /** The target does not hold `keys` (default: anything) any more: what the ledger knew is dropped, and `jobs` are to be done. */
   forget(name: string, jobs: readonly JobRequest[], keys?: readonly Key[]): Promise<void>;
   setHealth(name: string, health: { code: ErrorCode | null; openUntil: number }): Promise<void>;
@@ -140,16 +140,19 @@ export function createLedger(
     async target(name) {
       return toTarget(name, db.prepare("SELECT * FROM targets WHERE name = ?").get(name));
     },
-    async setOwned(name) {
+    async setOwned(name, owned = true) {
       db.transaction(() => {
         ensure(name);
-        db.prepare("UPDATE targets SET owned = 1 WHERE name = ?").run(name);
+        db.prepare("UPDATE targets SET owned = ? WHERE name = ?").run(owned ? 1 : 0, name);
       });
     },
-    async forget(name, jobs) {
+    async forget(name, jobs, keys) {
       db.transaction(() => {
-        db.prepare("DELETE FROM ledger WHERE target = ?").run(name);
-        forgetHistory(db, name);
+        if (keys) for (const key of keys) db.prepare("DELETE FROM ledger WHERE target = ? AND key = ?").run(name, key);
+        else {
+          db.prepare("DELETE FROM ledger WHERE target = ?").run(name);
+          forgetHistory(db, name);
+        }
         enqueue(jobs);
       });
     },

@@ -69,7 +69,7 @@ export interface Segments extends Writers {
 
 const toReach = (row: Row | undefined): Reach => ({
   place: (row?.["place"] ?? null) as number | null,
-  under_way: row?.["first"] == null ? null : { first: Number(row["first"]), last: Number(row["last"]) },
+  under_way: typeof row?.["first"] === "number" ? { first: row["first"], last: Number(row["last"]) } : null,
   sent_at: Number(row?.["sent_at"] ?? 0),
   run_at: Number(row?.["run_at"] ?? 0),
   code: (row?.["code"] ?? null) as ErrorCode | null,

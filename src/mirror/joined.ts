@@ -1,0 +1,99 @@
+/**
+ * The writers of a target. Each has a folder of its own, `.aftersave/<writer>/`, which nobody else writes to; what the
+ * others say there of their history makes their bytes known, so that they are not taken for a stranger's.
+ * @module
+ */
+import type { Clock } from "../core/clock.ts";
+import { OWN_FOLDER, ownKey, type Key } from "../core/key.ts";
+import type { Call, Target } from "../core/target.ts";
+import { sumOf } from "../core/version.ts";
+import type { Held, TargetWriter } from "../state/segments.ts";
+import type { State } from "../state/state.ts";
+import { fieldsOf, putOnce, readText, sourceOf, type MirrorTarget } from "./place.ts";
+
+/** Larger than any segment that is written; what is larger is somebody's file. */
+const MOST = 64 << 20;
+const SMALL = 64 << 10;
+
+export const segmentKey = (writer: string, name: string): Key => ownKey(`${writer}/history/${name}`);
+const writerKey = (writer: string): Key => ownKey(`${writer}/writer.json`);
+
+const parts = new RegExp(`^${OWN_FOLDER.replace(".", "\\.")}/([^/]+)/(writer\\.json|history/(\\d+-\\d+\\.jsonl))$`);
+
+export interface Peers {
+  /** Puts this writer's `writer.json`; false when it was there already. */
+  introduce(to: MirrorTarget, memoryRoot: string, call: Call): Promise<boolean>;
+  /** The owner that this very writer says, at the target, to have joined: a state that was rebuilt finds its decision there. */
+  joinedThere(to: MirrorTarget, memoryRoot: string, call: Call): Promise<string | undefined>;
+  /** Reads what the other writers' history has that was not read yet. */
+  learn(to: MirrorTarget, call: Call): Promise<void>;
+  /** The other writer whose key ever held these bytes, also by what was written there a moment ago. */
+  whose(to: MirrorTarget, key: Key, sha256: string, call: Call): Promise<string | undefined>;
+}
+
+async function writerAt(target: Target, writer: string, call: Call): Promise<TargetWriter & { readonly joined: unknown }> {
+  const { memory_root, host, first_seen, joined } = fieldsOf(await readText(target, writerKey(writer), SMALL, call));
+  const text = (value: unknown) => (typeof value === "string" ? value : null);
+  return { writer, memory_root: text(memory_root), host: text(host), first_seen: text(first_seen), joined };
+}
+
+/** What the whole lines of a segment say was held: content under its key, and what was before under the archive copy's. */
+async function heldIn(text: string): Promise<Held[]> {
+  const { parseChangelogLine } = await import("../logs/verify.ts");
+  const held: Held[] = [];
+  for (const line of text.split("\n")) {
+    const version = parseChangelogLine(fieldsOf(line));
+    if (!version || sumOf(version, version.place, version.prev, version.salt) !== version.sum) continue;
+    const { file, sha256, archived_as, prev_sha256 } = version;
+    if (sha256 !== null) held.push({ key: file, sha256 });
+    if (archived_as !== null && prev_sha256 !== null) held.push({ key: archived_as, sha256: prev_sha256 });
+  }
+  return held;
+}
+
+export function createPeers({ segments }: State, clock: Clock): Peers {
+  const learn = async (to: MirrorTarget, call: Call): Promise<void> => {
+    const { id } = await segments.writer();
+    const found: { writer: string; key: Key; segment: string | undefined; size: number }[] = [];
+    for await (const { key, size } of to.target.list(`${OWN_FOLDER}/`, call)) {
+      const [, writer, , segment] = parts.exec(key) ?? [];
+      if (writer !== undefined && writer !== id) found.push({ writer, key, segment, size });
+    }
+    const known = new Set((await segments.writers(to.name)).map(({ writer }) => writer));
+    for (const { writer, key, segment, size } of found) {
+      if (segment === undefined) {
+        if (!known.has(writer)) await segments.addWriter(to.name, await writerAt(to.target, writer, call));
+        continue;
+      }
+      const name = `${writer}/${segment}`;
+      if (size > MOST || (await segments.isRead(to.name, name))) continue;
+      await segments.learn(to.name, writer, name, await heldIn((await readText(to.target, key, MOST, call)) ?? ""));
+    }
+    await segments.settleConflicts(to.name);
+  };
+
+  return {
+    learn,
+    async introduce(to, memoryRoot, call) {
+      const { id, host } = await segments.writer();
+      const joined = (await segments.joined(to.name)) ?? null;
+      const own = { writer: id, memory_root: memoryRoot, host, first_seen: new Date(clock.now()).toISOString() };
+      const made = await putOnce(to.target, writerKey(id), sourceOf(`${JSON.stringify({ ...own, joined }, null, 2)}\n`), call);
+      await segments.addWriter(to.name, own);
+      if (made === "made") await segments.found(to.name, id, 0);
+      return made === "made";
+    },
+    async joinedThere(to, memoryRoot, call) {
+      const { id } = await segments.writer();
+      if (!(await to.target.stat(writerKey(id), call))) return undefined;
+      const { memory_root, joined } = await writerAt(to.target, id, call);
+      return memory_root === memoryRoot && typeof joined === "string" ? joined : undefined;
+    },
+    async whose(to, key, sha256, call) {
+      const known = await segments.heldBy(to.name, key, sha256);
+      if (known !== undefined) return known;
+      await learn(to, call);
+      return segments.heldBy(to.name, key, sha256);
+    },
+  };
+}
