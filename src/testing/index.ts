@@ -8,3 +8,4 @@ export { withLag } from "./lagging.ts";
 export { anySeed, seededRandom } from "./random.ts";
 export { bytesOf, sourceOf } from "./source.ts";
 export { type Place, type Suite, type SuiteCase, type SuiteOptions, targetCases, targetSuite } from "./target-suite.ts";
+export * from "./drive-emulator.ts";
