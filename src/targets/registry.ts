@@ -22,6 +22,14 @@ export const drivers: Readonly<Record<string, Driver>> = {
       const { examineDrive } = await import("./gdrive/health.ts");
       return yield* examineDrive(context, waiting);
     },
+    async connect(context, dialogue) {
+      const { connect } = await import("./gdrive/sign-in.ts");
+      return connect(context, dialogue);
+    },
+    async disconnect(context) {
+      const { disconnect } = await import("./gdrive/sign-in.ts");
+      return disconnect(context);
+    },
   },
 };
 

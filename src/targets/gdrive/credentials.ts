@@ -70,7 +70,7 @@ export interface Credentials {
 }
 
 export const TOKEN_URL = "https://oauth2.googleapis.com/token";
-const REVOKE_URL = "https://oauth2.googleapis.com/revoke";
+export const REVOKE_URL = "https://oauth2.googleapis.com/revoke";
 export const ROOT_URL = "https://www.googleapis.com/";
 /** How long the token endpoint may take. */
 const TOKEN_TIMEOUT_MS = 30_000;

@@ -5,7 +5,7 @@
 import { AftersaveError } from "../../core/errors.ts";
 import type { DriverContext } from "../shared/driver.ts";
 import type { DriveApi } from "./api.ts";
-import type { Credentials } from "./credentials.ts";
+import type { Credentials, CredentialsOptions } from "./credentials.ts";
 import { createFolders, type Folders } from "./folders.ts";
 import { createIds, type Ids } from "./ids.ts";
 import type { DriveClient } from "./injected.ts";
@@ -43,25 +43,19 @@ export const optionsOf = (context: DriverContext): GdriveOptions => context.opti
 /** A call that gets no answer for so long has failed. */
 const TIMEOUT_MS = 60_000;
 
+/** What signing in needs to know of the target. */
+export function credentialsOf(context: DriverContext): CredentialsOptions {
+  const { name, tokenFile, clientFile, env, claim, clock } = context;
+  const { auth, root_url: rootUrl, token_url: tokenUrl, scope, impersonate } = optionsOf(context);
+  return { name, tokenFile, clientFile, env, claim, clock, auth, rootUrl, tokenUrl, scope, impersonate };
+}
+
 /** Google's client for this target, signed in; throws `E_TOKEN_MISSING` and the like. */
 export async function openApi(context: DriverContext): Promise<{ api: DriveApi; credentials?: Credentials }> {
   if (context.client) return { api: (await import("./injected.ts")).createInjectedApi(context.client as DriveClient) };
-  const { auth, root_url: rootUrl, token_url: tokenUrl, scope, shared_drive: sharedDrive, impersonate } = optionsOf(context);
   const { openCredentials } = await import("./credentials.ts");
-  const { name, tokenFile, clientFile, env, claim, clock } = context;
-  const credentials = await openCredentials({
-    name,
-    tokenFile,
-    clientFile,
-    env,
-    claim,
-    clock,
-    auth,
-    rootUrl,
-    tokenUrl,
-    scope,
-    impersonate,
-  });
+  const credentials = await openCredentials(credentialsOf(context));
+  const { root_url: rootUrl, shared_drive: sharedDrive } = optionsOf(context);
   const { createGoogleApi } = await import("./google.ts");
   return {
     credentials,

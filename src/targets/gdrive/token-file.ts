@@ -7,7 +7,6 @@
 import { mkdir, open, readFile, realpath, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { errnoOf, TargetError } from "../../core/errors.ts";
-import type { DriverContext } from "../shared/driver.ts";
 
 /** An access token and what renews it. What is undefined the file does not say. */
 export interface Tokens {
@@ -196,7 +195,8 @@ async function writeSecret(path: string, value: object): Promise<void> {
   await syncFolder(dirname(place));
 }
 
-export type Claim = DriverContext["claim"];
+/** Exclusive use of the sign-in's files over all processes of the memory root. */
+export type Claim = (what: "token") => Promise<() => void>;
 
 /** Runs `work` while no other process of this memory root changes the file. */
 async function exclusively<T>(claim: Claim, work: () => Promise<T>): Promise<T> {

@@ -5,6 +5,7 @@
 import type { Clock } from "../../core/clock.ts";
 import type { ErrorCode } from "../../core/errors.ts";
 import type { DriverMemory, Target } from "../../core/target.ts";
+import type { Dialogue, SignedIn, SignedOut } from "./sign-in.ts";
 
 export interface DriverContext {
   /** The target's name in paths.json. */
@@ -40,4 +41,8 @@ export interface Driver {
   readonly localPath?: (options: Readonly<Record<string, unknown>>) => string;
   /** Looks for what would make an upload of so many bytes fail, and changes nothing; returns one sentence of facts. */
   readonly examine?: (context: DriverContext, waiting: number) => AsyncGenerator<Symptom, string>;
+  /** Signs in and stores it; resolves when the driver can be opened with it. Left out where there is nothing to sign in to. */
+  readonly connect?: (context: DriverContext, dialogue: Dialogue) => Promise<SignedIn>;
+  /** Ends the sign-in at the provider and removes it here; what is mirrored stays. */
+  readonly disconnect?: (context: DriverContext) => Promise<SignedOut>;
 }
