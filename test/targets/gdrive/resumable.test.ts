@@ -22,6 +22,7 @@ const unreachable = () => new TargetError("transient", "no route", { code: "E_TA
 type Fault =
   | { readonly is: "break"; readonly after: number; readonly zombie?: boolean }
   | { readonly is: "lost" }
+  | { readonly is: "late" }
   | { readonly is: "partial"; readonly keeps: number }
   | { readonly is: "stall" }
   | { readonly is: "gone" }
@@ -114,7 +115,8 @@ function fakeDrive(script: Array<Fault | undefined> = [], commits: Partial<Drive
         throw transient();
       }
       expect(await from.next()).toEqual({ done: true, value: undefined });
-      if (fault?.is === "partial") keep(session, offset + Math.min(length, fault.keeps));
+      if (fault?.is === "late") session.kept = offset + length;
+      else if (fault?.is === "partial") keep(session, offset + Math.min(length, fault.keeps));
       else keep(session, offset + length);
       if (fault?.is === "lost") throw transient();
       return answer(session);
@@ -126,6 +128,7 @@ function fakeDrive(script: Array<Fault | undefined> = [], commits: Partial<Drive
       if (session === undefined || fault?.is === "gone") return (sessions.delete(uri), gone);
       expect(total).toBe(session.total);
       if (fault?.is === "throws") throw fault.error;
+      if (session.kept === total) keep(session, total);
       return answer(session);
     },
     async dropSession(uri) {
@@ -284,8 +287,8 @@ describe("uploadResumable", () => {
       expect(told).toEqual(told.toSorted((a, b) => a - b));
     });
 
-    test("whose request still pulls at its bytes takes none from the next one", async () => {
-      const { upload, source, committed } = scene(body(), [undefined, { is: "break", after: 300_000, zombie: true }]);
+    test.each([300_000, 2 * STEP])("after %i bytes, whose request still pulls: takes none from the next one", async (after) => {
+      const { upload, source, committed } = scene(body(), [undefined, { is: "break", after, zombie: true }]);
       expect((await upload()).sha256).toBe(source.sha256);
       expect(committed).toHaveLength(1);
       expect(source.opened).toEqual({ now: 0, ever: 2 });
@@ -337,6 +340,13 @@ describe("uploadResumable", () => {
       expect(kept()).toBeUndefined();
       await upload();
       expect(seen.starts).toHaveLength(2);
+    });
+
+    test("all bytes acknowledged and no file yet: asks, and sends nothing again", async () => {
+      const { upload, seen, count, committed } = scene(body(MiB), [undefined, { is: "late" }]);
+      expect(await upload()).toBe(committed[0]);
+      expect(seen.asks).toBe(1);
+      expect(count.received).toBe(MiB);
     });
 
     test("seven are borne", async () => {
@@ -586,7 +596,7 @@ describe("uploadResumable", () => {
         arbitrary: fc.record({ is: fc.constant("partial" as const), keeps: fc.integer({ min: 0, max: 4 }).map((n) => n * STEP) }),
       },
       { weight: 2, arbitrary: fc.record({ is: fc.constant("kill" as const), after }) },
-      { weight: 1, arbitrary: fc.constantFrom<Fault[]>({ is: "lost" }, { is: "stall" }, { is: "gone" }) },
+      { weight: 1, arbitrary: fc.constantFrom<Fault[]>({ is: "lost" }, { is: "late" }, { is: "stall" }, { is: "gone" }) },
       { weight: 1, arbitrary: fc.constant<Fault>({ is: "throws", error: new TargetError("throttled", "slow down") }) },
       { weight: 1, arbitrary: fc.constant<Fault>({ is: "throws", error: transient() }) },
     );
