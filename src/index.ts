@@ -6,6 +6,9 @@ export { driveUpload, openMemory, SaveManager } from "./open.ts";
 export type {
   Body,
   Config,
+  Connected,
+  Dialogue,
+  Disconnected,
   Drained,
   DrainOptions,
   DriveUploadOptions,
@@ -22,6 +25,8 @@ export type {
   ReceiptUpload,
   SavedMeta,
   SaveOptions,
+  SignedIn,
+  SignedOut,
   Status,
   SweepReport,
   TargetStatus,

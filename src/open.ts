@@ -31,6 +31,7 @@ import type { FileResult, UploadResult } from "./mirror/drive-upload.ts";
 import { createPeers } from "./mirror/joined.ts";
 import { createOwner, type Joined } from "./mirror/owner.ts";
 import { createHistory } from "./mirror/segments.ts";
+import { prove } from "./mirror/prove.ts";
 import { createQueue, type Drained, type DrainOptions, type Queue } from "./mirror/queue.ts";
 import { checkExit, statusOf, type Status } from "./mirror/status.ts";
 import { createUploader, type MirrorTarget } from "./mirror/upload.ts";
@@ -39,6 +40,7 @@ import { openSound } from "./recovery/sound.ts";
 import type { Job } from "./state/jobs.ts";
 import type { State } from "./state/state.ts";
 import { drivers, targetTypes } from "./targets/registry.ts";
+import type { Dialogue, SignedIn, SignedOut } from "./targets/shared/sign-in.ts";
 import type { DriverContext } from "./targets/shared/driver.ts";
 
 export interface OpenOptions {
@@ -88,6 +90,13 @@ export interface Memory {
   historyDue(): Promise<number | null>;
   /** From now on this memory may write to a target's place that another memory root owns, beside it. */
   join(target: string, options?: Pick<DrainOptions, "signal">): Promise<Joined>;
+  /**
+   * Signs in to a target where there is something to sign in to, stores that, and proves the target by writing, reading back
+   * and removing a probe. When the proof fails the sign-in stays, and the error says so.
+   */
+  connect(target: string, dialogue?: Dialogue): Promise<Connected>;
+  /** Ends a target's sign-in and removes it here; what is mirrored stays. */
+  disconnect(target: string): Promise<Disconnected>;
   status(): Promise<Status>;
   /** What `status --check` exits with. */
   check(status: Status): number;
@@ -106,6 +115,21 @@ export interface Memory {
   setMeta(name: string, value: string): Promise<void>;
   /** Lets running saves end, writes what the logs still owe and lets go of everything. Closing twice is fine; later calls answer `E_CLOSED`. */
   close(): Promise<void>;
+}
+
+/** A target that was proven. */
+export interface Connected {
+  readonly target: string;
+  readonly type: string;
+  readonly enabled: boolean;
+  /** Null where there is nothing to sign in to. */
+  readonly sign_in: SignedIn | null;
+  /** Where the mirror lies. */
+  readonly folder: string;
+}
+
+export interface Disconnected extends SignedOut {
+  readonly target: string;
 }
 
 export type LogKind = "uploads" | "archives" | "changes";
@@ -256,17 +280,27 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
   });
   const opened = new Map<string, Promise<Opened>>();
   const byName = new Map(config.targets.map((target) => [target.name, target]));
+  const named = (name: string): TargetConfig => {
+    const target = byName.get(name);
+    if (target) return target;
+    throw new AftersaveError("E_TARGET_UNKNOWN", `no target is named ${JSON.stringify(name)}`, {
+      hint: `paths.json has: ${[...byName.keys()].join(", ") || "none"}.`,
+    });
+  };
+  /** None for a target that a caller put in the driver's place. */
+  const driverOf = ({ name, type }: TargetConfig) =>
+    options.targets?.[name] || options.drive !== undefined ? undefined : drivers[type];
   const open = (name: string): Promise<Opened> => {
     const known = opened.get(name);
     if (known) return known;
-    const target = byName.get(name);
-    if (!target) throw new AftersaveError("E_TARGET_UNKNOWN", `no target is named ${JSON.stringify(name)}`);
+    const target = named(name);
     const opening = openTarget(target, config, state, options, clock);
     opened.set(name, opening);
     return opening;
   };
   const pathAt = (target: string, key: Key) => `${byName.get(target)?.root ?? ""}${key}`;
 
+  const newId = idsOf(clock);
   const saves = new SaveManager({
     saves: state.saves,
     claims: state.claims,
@@ -276,7 +310,7 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
     clock,
     archive: config.archive,
     spoolDir: join(config.stateDir, "spool"),
-    newId: idsOf(clock),
+    newId,
     uploadsOf: (key) =>
       routed(key).map((target) => ({ target, status: "pending", attempts: 0, drive_path: pathAt(target, key), notes: "" })),
     onAccepted: () => logs.wake(),
@@ -423,6 +457,31 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
         });
       return owner.join(await open(name), { signal });
     },
+    async connect(name, dialogue = {}) {
+      const target = named(name);
+      const driver = driverOf(target);
+      const signIn = (await driver?.connect?.(driverContext(target, config, state, options, clock), dialogue)) ?? null;
+      try {
+        await prove((await open(name)).target, newId(), { signal: dialogue.signal });
+      } catch (error) {
+        if (dialogue.signal?.aborted) throw error;
+        const { code, message, hint } = asAftersaveError(error, "the proof");
+        const what = signIn === null ? `${name} failed its proof` : `the sign-in to ${name} is stored, but its proof failed`;
+        throw new AftersaveError(code, `${what}: ${message}`, { cause: error, ...(hint === undefined ? {} : { hint }) });
+      }
+      const local = driver?.localPath?.(target.options);
+      const folder = local === undefined ? target.root : join(local, target.root);
+      return { target: name, type: target.type, enabled: target.enabled, sign_in: signIn, folder };
+    },
+    async disconnect(name) {
+      const target = named(name);
+      const driver = driverOf(target);
+      if (!driver?.disconnect)
+        throw new AftersaveError("E_USAGE", `${name} has no sign-in: it is of type ${target.type}`, {
+          hint: `To send nothing there any more, set "enabled": false at targets.${name} in paths.json.`,
+        });
+      return { target: name, ...(await driver.disconnect(driverContext(target, config, state, options, clock))) };
+    },
     async status() {
       await logs.drain().catch(() => undefined); // a log that cannot be written is something to know: `check` looks at it
       return statusOf(
@@ -542,6 +601,7 @@ export type { MemoryEvents } from "./memory/events.ts";
 export type { Receipt, ReceiptUpload } from "./memory/receipt.ts";
 export type { SavedMeta, SaveOptions } from "./memory/save-manager.ts";
 export type { SweepReport } from "./memory/sweep.ts";
+export type { Dialogue, SignedIn, SignedOut } from "./targets/shared/sign-in.ts";
 export type { LogValue } from "./logs/read.ts";
 export type { FileResult, UploadResult } from "./mirror/drive-upload.ts";
 export type { Joined } from "./mirror/owner.ts";

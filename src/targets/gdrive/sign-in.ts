@@ -20,7 +20,7 @@ import {
   REVOKE_URL,
 } from "./credentials.ts";
 import { faultOf } from "./faults.ts";
-import { credentialsOf } from "./open.ts";
+import { credentialsOf, openApi } from "./open.ts";
 import { adoptClientFile, type OAuthClient, readClientFile, readTokenFile, removeTokenFile, storeSignIn } from "./token-file.ts";
 
 const AUTH_URL = "https://accounts.google.com/o/oauth2/v2/auth";
@@ -248,8 +248,13 @@ export async function connect(context: DriverContext, dialogue: Dialogue): Promi
       );
     await browserSignIn(options, dialogue);
   }
-  const { kind, account, scopes, file } = await (await openCredentials(options)).about();
-  return { kind, account, scopes, file };
+  const { api, credentials } = await openApi(context);
+  const email = await api.about().then(
+    (storage) => storage.email,
+    () => null, // the proof that follows meets the same fault, and says it better
+  );
+  const { kind, account, scopes, file } = await (credentials ?? (await openCredentials(options))).about();
+  return { kind, account: email ?? account, scopes, file };
 }
 
 /**
