@@ -35,6 +35,11 @@ const commands: Readonly<Record<string, Entry>> = {
   ingest: { done: CHANGES, summary: "take save events as JSON Lines on stdin", load: () => import("./commands/ingest.ts") },
   flush: { done: UPLOADS, summary: "upload all that is pending", load: () => import("./commands/flush.ts") },
   sweep: { done: CHANGES, summary: "version changes that others made", load: () => import("./commands/sweep.ts") },
+  targets: {
+    done: "`aftersave targets` says what is so",
+    summary: "list the targets, or join one that another memory root owns",
+    load: () => import("./commands/targets.ts"),
+  },
   status: { summary: "say whether the memory is safe", load: () => import("./commands/status.ts") },
   log: { summary: "show uploads, archives or changes", load: () => import("./commands/log.ts") },
   doctor: { summary: "look for what is wrong, with cause and cure", load: () => import("./commands/doctor.ts") },

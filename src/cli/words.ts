@@ -5,7 +5,7 @@
 import { format } from "date-fns/format";
 import { formatDistanceStrict } from "date-fns/formatDistanceStrict";
 import { parseISO } from "date-fns/parseISO";
-import type { Receipt, ReceiptUpload, UploadResult } from "../index.ts";
+import type { Receipt, ReceiptUpload, TargetStatus, UploadResult } from "../index.ts";
 import type { Output } from "./output.ts";
 
 type Paint = Output["paint"];
@@ -30,6 +30,12 @@ export function ago(iso: string): string {
     ? "just now"
     : formatDistanceStrict(then, now, { addSuffix: true, roundingMethod: "floor" });
 }
+
+/** Who writes to a target, when it is more than one. */
+export const sayWriters = (writers: TargetStatus["writers"]): string[] =>
+  writers.length < 2
+    ? []
+    : [`${plural(writers.length, "writer")} (${writers.map(({ host, writer }) => host ?? writer).join(", ")})`];
 
 const done: Record<Receipt["op"], string> = {
   append: "appended to",

@@ -3,6 +3,7 @@
  * @module
  */
 import { ERRORS, EXIT, type ErrorCode } from "../core/errors.ts";
+import type { TargetWriter } from "../state/segments.ts";
 import type { State } from "../state/state.ts";
 
 export interface TargetStatus {
@@ -19,6 +20,8 @@ export interface TargetStatus {
   readonly failed: number;
   /** Why the last upload failed; null when it did not. */
   readonly code: ErrorCode | null;
+  /** Who is known to write there: this memory, and those beside it. Empty until history was sent. */
+  readonly writers: readonly TargetWriter[];
 }
 
 export interface Status {
@@ -28,6 +31,7 @@ export interface Status {
   readonly held: number;
   /** Found at targets and kept there, and not yet looked at (`doctor --fix`). */
   readonly conflicts: number;
+  /** The oldest of what waits: an unfinished upload, or a line of history that is on no target. */
   readonly oldest_pending_at: string | null;
   /** Bytes of accepted content that no target on another device holds, verified. */
   readonly unprotected_bytes: number;
@@ -53,9 +57,10 @@ export async function statusOf(state: State, targets: readonly StatusTarget[]): 
   const shown: Record<string, TargetStatus> = {};
   for (const { name, type, enabled, sameDevice } of targets) {
     const known = await state.ledger.target(name);
-    const failing = known.code !== null && known.code !== "E_CONFLICT";
-    const away = known.code === "E_TARGET_UNREACHABLE" ? "unreachable" : "failing";
-    const health = signedOut.has(known.code as ErrorCode) ? "signed_out" : away;
+    const code = known.code ?? (await state.segments.fault(name));
+    const failing = code !== null && code !== "E_CONFLICT";
+    const away = code === "E_TARGET_UNREACHABLE" ? "unreachable" : "failing";
+    const health = signedOut.has(code as ErrorCode) ? "signed_out" : away;
     shown[name] = {
       type,
       enabled,
@@ -66,11 +71,13 @@ export async function statusOf(state: State, targets: readonly StatusTarget[]): 
       same_device: sameDevice,
       pending: sum("pending", name),
       failed: sum("failed", name),
-      code: enabled ? known.code : null,
+      code: enabled ? code : null,
+      writers: await state.segments.writers(name),
     };
   }
   const elsewhere = targets.filter((target) => target.enabled && target.sameDevice !== true).map(({ name }) => name);
-  const oldest = counts.map((count) => count.oldest);
+  const history = await state.segments.oldestWaiting(targets.filter((target) => target.enabled).map(({ name }) => name));
+  const oldest = [...counts.map((count) => count.oldest), ...(history === null ? [] : [history])];
   return {
     files: await state.saves.countHeads(),
     pending: sum("pending"),

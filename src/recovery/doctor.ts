@@ -6,6 +6,7 @@
 import { chmod, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { ownKey, type Key } from "../core/key.ts";
+import type { TargetWriter } from "../state/segments.ts";
 import { checkArchive, checkData, checkHeads } from "./doctor-content.ts";
 import { checkHistory, checkLogs } from "./doctor-logs.ts";
 import { faultOf, plural, statOf, type Check, type DoctorParts, type DoctorTarget, type Finding, type Found } from "./finding.ts";
@@ -138,14 +139,24 @@ async function* checkTargets(parts: DoctorParts): AsyncGenerator<Found, string> 
       };
     const { found, fact } = await look(parts, target);
     yield* found;
-    facts.push(fact);
+    facts.push(fact + sayWriters(await parts.state.segments.writers(name)));
     const { code } = await parts.state.ledger.target(name);
     if (code !== null && code !== "E_CONFLICT" && !found.some((one) => one.code === code))
       yield { message: `the last upload to ${name} failed`, code, cure: "See the jobs below, or `aftersave log uploads`." };
+    const history = await parts.state.segments.fault(name);
+    if (history !== null && history !== code)
+      yield {
+        message: `the history could not be sent to ${name}`,
+        code: history,
+        cure: "The next worker tries again; `aftersave flush` tries now.",
+      };
     if (localPath !== undefined) yield* checkSpace(parts, name, localPath);
   }
   return enabled.length === 0 ? "none is enabled" : facts.join("; ");
 }
+
+const sayWriters = (writers: readonly TargetWriter[]): string =>
+  writers.length < 2 ? "" : ` (${writers.length} writers: ${writers.map(({ host, writer }) => host ?? writer).join(", ")})`;
 
 /** Asks the target how it is, or for one small thing, once; nothing is written. */
 async function look({ state }: DoctorParts, { name, open, examine }: DoctorTarget): Promise<{ found: Found[]; fact: string }> {

@@ -47,6 +47,8 @@ export interface Segments extends Writers {
   begin(target: string, writer: string, range: Range): Promise<void>;
   sent(target: string, writer: string, place: number, at: number): Promise<void>;
   park(target: string, writer: string, code: ErrorCode, runAt: number): Promise<void>;
+  /** Why the history could not be sent to the target; null when it could. */
+  fault(target: string): Promise<ErrorCode | null>;
   /** Whether the target is known to hold any file of ours. */
   holds(target: string): Promise<boolean>;
   /** Time of the oldest version that none of those `targets` that hold anything has in its history; null: there is none. */
@@ -94,7 +96,10 @@ export function createSegments(db: Database, writers: Writers): Segments {
     db.transaction(() => db.prepare(sql).run(...values)).changes;
   return {
     writer: (): Promise<Writer> => writers.writer(),
-    renewWriter: (id): Promise<Writer> => writers.renewWriter(id),
+    async renewWriter(id): Promise<Writer> {
+      write("DELETE FROM history WHERE writer = ?", id);
+      return writers.renewWriter(id);
+    },
     async reach(target, writer) {
       return toReach(db.prepare("SELECT * FROM history WHERE target = ? AND writer = ?").get(target, writer));
     },
@@ -121,6 +126,10 @@ export function createSegments(db: Database, writers: Writers): Segments {
         code,
         runAt,
       );
+    },
+    async fault(target) {
+      const row = db.prepare("SELECT code FROM history WHERE target = ? AND code IS NOT NULL LIMIT 1").get(target);
+      return (row?.["code"] ?? null) as ErrorCode | null;
     },
     async holds(target) {
       return holds(target);

@@ -5,7 +5,7 @@
 import type { Command } from "commander";
 import type { Memory, Status, TargetStatus } from "../../index.ts";
 import { exits, type Cli } from "../cli.ts";
-import { ago, bytes, plural } from "../words.ts";
+import { ago, bytes, plural, sayWriters } from "../words.ts";
 
 export function define(command: Command, cli: Cli): void {
   exits(
@@ -50,7 +50,7 @@ function verdict(
   return [true, "Safe: every file is on every target that it goes to, verified."];
 }
 
-function standing({ enabled, state, same_device, last_success_at, pending, failed, code }: TargetStatus): string {
+function standing({ enabled, state, same_device, last_success_at, pending, failed, code, writers }: TargetStatus): string {
   if (!enabled) return "disabled";
   const words: Record<Exclude<TargetStatus["state"], "disabled">, string> = {
     ok: "ok",
@@ -65,6 +65,7 @@ function standing({ enabled, state, same_device, last_success_at, pending, faile
     ...(last_success_at === null ? [] : [`last upload ${ago(last_success_at)}`]),
     ...(pending > 0 ? [`${pending} pending`] : []),
     ...(failed > 0 ? [`${failed} failed`] : []),
+    ...sayWriters(writers),
   ].join(", ");
 }
 
@@ -72,7 +73,7 @@ function standing({ enabled, state, same_device, last_success_at, pending, faile
 function next(targets: readonly TargetStatus[]): string {
   const codes = targets.filter(({ failed }) => failed > 0).map(({ code }) => code);
   if (codes.includes("E_TARGET_IN_USE"))
-    return "Give this memory root another `drive_root` or target in paths.json; then `aftersave flush`.";
+    return "Give this memory root another `drive_root` or target in paths.json, or run `aftersave targets join NAME`; then `aftersave flush`.";
   const statuses = new Set(codes.map((code) => (code === "E_TOKEN_MISSING" ? "token_missing" : "fail")));
   const filter = statuses.size === 1 ? ` --status ${[...statuses].join("")}` : "";
   return `See \`aftersave log uploads${filter}\`; \`aftersave flush\` tries again.`;
@@ -88,13 +89,17 @@ function say(status: Status, exit: number, { root, config }: Memory, { out }: Cl
     out.paint(safe ? "green" : exit === 0 ? "yellow" : "red", sentence),
     `${root}: ${plural(files, "file")}` +
       (unprotected_bytes > 0 ? `, ${bytes(unprotected_bytes)} on no other device` : "") +
-      (oldest_pending_at === null ? "" : `, the oldest unfinished upload is from ${ago(oldest_pending_at)}`),
+      (oldest_pending_at === null
+        ? ""
+        : pending + failed === 0
+          ? `, its history since ${ago(oldest_pending_at)} is on no target yet`
+          : `, the oldest unfinished upload is from ${ago(oldest_pending_at)}`),
     ...names.map((name) => {
       const target = targets[name] as TargetStatus;
       return `  ${name.padEnd(wide)}  ${target.type.padEnd(kinds)}  ${standing(target)}`;
     }),
     ...(failed > 0 ? [next(Object.values(targets))] : []),
-    ...(failed === 0 && pending > 0 ? ["`aftersave flush` uploads now, and waits."] : []),
+    ...(failed === 0 && oldest_pending_at !== null ? ["`aftersave flush` uploads now, and waits."] : []),
     ...config.warnings.map((warning) => `${out.paint("yellow", "note:")} ${warning}`),
     ...config.notActedOn.map(({ path, why }) => `${out.paint("yellow", "note:")} paths.json: ${path} has no effect: ${why}`),
   ].join("\n");
