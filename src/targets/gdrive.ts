@@ -106,7 +106,7 @@ export function createGdriveTarget(context: DriverContext): Target {
     }
     const folder = await folders.find(dirOf(key), call);
     if (folder === undefined) return undefined;
-    const [found] = await shelf.named(folder, nameOf(key), call);
+    const [found] = await shelf.named(folder, key, call);
     if (!found) return undefined;
     const file = await api.get(found.id, call).catch(absent);
     if (!file || file.trashed) {
@@ -148,7 +148,7 @@ export function createGdriveTarget(context: DriverContext): Target {
     create: (id: string, folder: string) => Promise<DriveFile>,
   ): Promise<DriveFile> =>
     inFolder(on, key, call, async (folder) => {
-      const { api, journal, ids, shelf } = on;
+      const { api, journal, ids } = on;
       const known = await journal.of(key);
       const id = known && !known.made ? known.id : await ids.take(call);
       if (known?.id !== id) await journal.set(key, { id, made: false });
@@ -174,15 +174,12 @@ export function createGdriveTarget(context: DriverContext): Target {
         return "trashed";
       }
       await journal.saw(key, file);
-      shelf.add(file);
       await on.twins.made(folder, dirOf(key), file);
       return file;
     });
 
-  const put = async (on: Drive, key: Key, body: Source, guard: Guard): Promise<Entry> => {
+  const put = async (on: Drive, key: Key, body: Source, bytes: Buffer | undefined, guard: Guard): Promise<Entry> => {
     const { api, journal } = on;
-    const small = body.size <= SMALL || !api.sessions;
-    const bytes = small ? await collect(body, guard.signal) : undefined;
     const facts = factsOf(key, body.sha256, guard.version);
     const large = (what: Parameters<typeof uploadResumable>[0]["what"], more: Facts) =>
       uploadResumable({
@@ -369,12 +366,10 @@ export function createGdriveTarget(context: DriverContext): Target {
     pathOf,
     list,
     stat: (key, call) =>
-      inLine(key, () =>
-        run(async (on) => {
-          const file = await look(on, key, call);
-          return file && entryOf(key, file);
-        })(call),
-      ),
+      run(async (on) => {
+        const file = await look(on, key, call);
+        return file && entryOf(key, file);
+      })(call),
     async read(key, use, call) {
       const bytes = await run(async (on) => {
         const file = await look(on, key, call);
@@ -383,13 +378,19 @@ export function createGdriveTarget(context: DriverContext): Target {
       if (!bytes) throw absentFault(key);
       return use(untilAborted(bytes, call?.signal));
     },
-    put: (key, body, guard = {}) => inLine(key, () => run((on) => put(on, key, body, guard))(guard)),
+    put: (key, body, guard = {}) =>
+      run(async (on) => {
+        const small = body.size <= SMALL || !on.api.sessions;
+        const bytes = small ? await collect(body, guard.signal) : undefined;
+        return inLine(key, () => put(on, key, body, bytes, guard));
+      })(guard),
     copy: (from, to, guard = {}) => inLine(to, () => run((on) => copy(on, from, to, guard))(guard)),
     remove: (key, guard = {}) => inLine(key, () => run((on) => remove(on, key, guard))(guard)),
     async prepare(keys, call = {}) {
       const { journal, folders, shelf } = await drive();
-      const fresh = new Map<string, number>();
-      for (const key of keys) if (!(await journal.of(key))) fresh.set(dirOf(key), (fresh.get(dirOf(key)) ?? 0) + 1);
+      const fresh = new Map<string, Key[]>();
+      for (const key of keys) if (!(await journal.of(key))) fresh.set(dirOf(key), [...(fresh.get(dirOf(key)) ?? []), key]);
+      shelf.begin();
       await folders.needAll(fresh.keys(), call);
       for (const [dir, files] of fresh) await shelf.look(await folders.need(dir, call), files, call);
     },

@@ -39,6 +39,7 @@ export interface FoldersParts {
 const WIDTH = 8;
 /** Looks before a folder that a listing does not show is taken to be there all the same. */
 const LOOKS = 8;
+const GLANCE_MS = 1000;
 
 export const quoted = (text: string): string => `'${text.replaceAll("\\", "\\\\").replaceAll("'", "\\'")}'`;
 
@@ -53,6 +54,7 @@ interface Known {
 
 export function createFolders({ api, ids, memory, claim, clock, top, root, onMade }: FoldersParts): Folders {
   const known = new Map<string, string>();
+  let listed: { readonly parent: string; readonly at: number; readonly children: DriveFile[] } | undefined;
   const ours = new Set<string>(); // made by this process: nothing but ours is in there
 
   const pathOf = (dir: string) => [...root, ...(dir === "" ? [] : dir.split("/"))].join("/");
@@ -82,6 +84,13 @@ export function createFolders({ api, ids, memory, claim, clock, top, root, onMad
     const query = `${quoted(parent)} in parents and mimeType = '${FOLDER}' and trashed = false`;
     for await (const folder of api.search(query, asked)) if (folder.mimeType === FOLDER) found.push(folder);
     return found.toSorted(byAge);
+  };
+
+  /** For those who only look: one that follows at once sees the same. */
+  const glance = async (parent: string, asked?: Asked): Promise<DriveFile[]> => {
+    if (listed?.parent !== parent || Math.abs(clock.now() - listed.at) > GLANCE_MS)
+      listed = { parent, at: clock.now(), children: await childrenOf(parent, asked) };
+    return listed.children;
   };
 
   const make = async (path: string, parent: string, asked?: Asked): Promise<string> => {
@@ -122,6 +131,7 @@ export function createFolders({ api, ids, memory, claim, clock, top, root, onMad
   };
 
   const makeIn = async (parentPath: string, paths: readonly string[], asked?: Asked) => {
+    listed = undefined;
     const parent = await idOf(parentPath);
     if (parent === undefined) throw new TargetError("transient", `the folder ${parentPath} vanished while folders were made`);
     const children = ours.has(parent) ? [] : await childrenOf(parent, asked);
@@ -171,7 +181,7 @@ export function createFolders({ api, ids, memory, claim, clock, top, root, onMad
       let at = "";
       for (const name of path.split("/")) {
         at = at === "" ? name : `${at}/${name}`;
-        const next = (await idOf(at)) ?? (await childrenOf(parent, asked)).find((child) => child.name === name)?.id;
+        const next = (await idOf(at)) ?? (await glance(parent, asked)).find((child) => child.name === name)?.id;
         if (next === undefined) return undefined;
         if (!known.has(at)) await remember(at, next, true);
         parent = next;

@@ -7,13 +7,14 @@ import { FOLDER, type Asked, type DriveApi, type DriveFile } from "./api.ts";
 import { byAge, quoted } from "./folders.ts";
 
 export interface Shelf {
-  /** Files of that name in a folder, oldest first; by memory when the folder was looked at within the last minute. */
-  named(folder: string, name: string, asked?: Asked): Promise<DriveFile[]>;
-  /** Looks at a whole folder, unless that would take more requests than the `files` that are about to be made there. */
-  look(folder: string, files: number, asked?: Asked): Promise<void>;
+  /** Files of that name in a folder, oldest first; asked of Drive, unless a batch has looked for this key within the last minute. */
+  named(folder: string, key: string, asked?: Asked): Promise<DriveFile[]>;
+  /** A batch begins: what was seen before is forgotten. */
+  begin(): void;
+  /** Looks at a whole folder for a batch of new files, unless that would take more requests than there are files. */
+  look(folder: string, keys: readonly string[], asked?: Asked): Promise<void>;
   /** A folder that was just made is empty. */
   isNew(folder: string): void;
-  add(file: DriveFile): void;
   drop(folder: string): void;
 }
 
@@ -30,12 +31,14 @@ export function createShelf(api: Pick<DriveApi, "search">, clock: Pick<Clock, "n
     const found = seen.get(folder);
     return found && Math.abs(clock.now() - found.at) < FRESH_MS ? found.names : undefined;
   };
+  const looked = new Set<string>();
   const add = (names: Map<string, DriveFile[]>, file: DriveFile) =>
     names.set(file.name, [...(names.get(file.name) ?? []).filter(({ id }) => id !== file.id), file].toSorted(byAge));
 
   return {
-    async named(folder, name, asked) {
-      const names = fresh(folder);
+    async named(folder, key, asked) {
+      const name = key.slice(key.lastIndexOf("/") + 1);
+      const names = looked.delete(key) ? fresh(folder) : undefined;
       if (names) return names.get(name) ?? [];
       const found: DriveFile[] = [];
       const query = `${quoted(folder)} in parents and name = ${quoted(name)} and trashed = false`;
@@ -43,23 +46,22 @@ export function createShelf(api: Pick<DriveApi, "search">, clock: Pick<Clock, "n
       for await (const file of api.search(query, asked)) if (file.name === name && isBlob(file)) found.push(file);
       return found.toSorted(byAge);
     },
-    async look(folder, files, asked) {
-      if (fresh(folder) || files < 2) return;
+    begin() {
+      seen.clear();
+      looked.clear();
+    },
+    async look(folder, keys, asked) {
+      for (const key of keys) looked.add(key);
+      if (seen.has(folder) || keys.length < 2) return;
       const [at, names] = [clock.now(), new Map<string, DriveFile[]>()];
       let count = 0;
       for await (const file of api.search(`${quoted(folder)} in parents and trashed = false`, asked)) {
-        if (++count > PAGE * files) return;
+        if (++count > PAGE * keys.length) return;
         if (isBlob(file)) add(names, file);
       }
       seen.set(folder, { at, names });
     },
     isNew: (folder) => void seen.set(folder, { at: clock.now(), names: new Map() }),
-    add(file) {
-      for (const parent of file.parents) {
-        const names = fresh(parent);
-        if (names) add(names, file);
-      }
-    },
     drop: (folder) => void seen.delete(folder),
   };
 }
