@@ -174,6 +174,10 @@ const UNREACHABLE: Condition = {
   code: "E_TARGET_UNREACHABLE",
   hint: "Check the network, and HTTPS_PROXY if there is a proxy. It is tried again; `aftersave flush` tries now.",
 };
+const STRANGER: Condition = {
+  ...BROKEN,
+  hint: "Something between this machine and Google answered in its place: check the network's proxy. It is tried again.",
+};
 const UNTRUSTED: Condition = {
   ...UNREACHABLE,
   hint: "Check this machine's clock. Behind a proxy that opens TLS, name its certificate in NODE_EXTRA_CA_CERTS.",
@@ -261,6 +265,8 @@ interface Answer {
   /** As Google spells them. */
   readonly reasons: readonly string[];
   readonly message: string;
+  /** Something else answered than Google's API, which always speaks JSON. */
+  readonly page: boolean;
 }
 
 function answerOf(chain: readonly Json[]): Answer | undefined {
@@ -278,12 +284,19 @@ function answerOf(chain: readonly Json[]): Answer | undefined {
   if (status === undefined && reasons.length === 0) return undefined;
   const messages = [isJson(said) ? said : {}, ...entries, isJson(body) ? { message: body["error_description"] } : {}, ...chain];
   const plain = messages.map((part) => text(part["message"])).find((part) => part !== "" && !part.trimStart().startsWith("<"));
-  return { status: status ?? 0, headers: response?.["headers"], reasons: [...new Set(reasons)], message: plain ?? "" };
+  return {
+    status: status ?? 0,
+    headers: response?.["headers"],
+    reasons: [...new Set(reasons)],
+    message: plain ?? "",
+    page: text(body) !== "",
+  };
 }
 
-function conditionOf({ status, reasons, message }: Answer, facts: FaultFacts): Condition {
+function conditionOf({ status, reasons, message, page }: Answer, facts: FaultFacts): Condition {
   const folded = new Set(reasons.map(fold));
   const found = conditions.find((row) => row.folded.some((reason) => folded.has(reason))) ?? ofStatus(status);
+  if (page && (found.kind === "not-found" || found.kind === "conflict")) return STRANGER;
   if (found.code === "E_TARGET_QUOTA" && (facts.serviceAccount === true || /service accounts do not have storage/i.test(message)))
     return NO_STORAGE;
   // Undocumented, but the only sign there is of the cap on a day's uploads: the short-lived limit is spelled without a full stop.

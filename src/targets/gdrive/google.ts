@@ -10,7 +10,7 @@ import type { Chunks } from "../../core/target.ts";
 import { type Asked, type DriveApi, type DriveFile, FOLDER, type Facts, type Progress, type Revision } from "./api.ts";
 import type { Credentials } from "./credentials.ts";
 import { faultOf, headerOf } from "./faults.ts";
-import { bodyOfV2, bodyOfV3, fileOfV2, fileOfV3, revisionOf, typeOf, V2_FIELDS, V3_FIELDS } from "./shapes.ts";
+import { bodyOfV2, bodyOfV3, fileOfV2, fileOfV3, notGoogle, revisionOf, typeOf, V2_FIELDS, V3_FIELDS, wanted } from "./shapes.ts";
 
 export interface GoogleOptions {
   readonly credentials: Pick<Credentials, "kind" | "client" | "renew">;
@@ -174,6 +174,7 @@ export function createGoogleApi({ credentials, rootUrl, sharedDrive, timeoutMs, 
     const watch = watchOver(timeoutMs, doing, asked?.signal);
     try {
       const answer = await watch.within(send(watch));
+      if (answer.data === null) throw notGoogle();
       if (accepts(answer.status)) return { answer, watch };
       const data = answer.data instanceof Readable ? await watch.within(textOf(answer.data)) : answer.data;
       const { status, headers } = answer;
@@ -193,11 +194,13 @@ export function createGoogleApi({ credentials, rootUrl, sharedDrive, timeoutMs, 
     send: (watch: Watch) => Promise<Answer<T>>,
     plan: Plan = {},
   ): Promise<{ answer: Answer<T>; watch: Watch }> {
+    const token = client.credentials.access_token;
     try {
       return await attempt(doing, asked, send, plan);
     } catch (error) {
       if (!(error instanceof TargetError) || error.details["status"] !== 401 || error.kind !== "auth") throw error;
-      await credentials.renew();
+      // Requests that were refused together need one new token between them.
+      if (client.credentials.access_token === token) await credentials.renew();
       if (plan.once === true)
         throw new TargetError("transient", `could not ${doing}: the sign-in had to be renewed`, { cause: error });
       return attempt(doing, asked, send, plan);
@@ -247,7 +250,7 @@ export function createGoogleApi({ credentials, rootUrl, sharedDrive, timeoutMs, 
       const { data } = await call("reserve ids", asked, (watch) =>
         v3.files.generateIds({ count, space: "drive", type: "files", fields: "ids" }, optionsOf(watch)),
       );
-      return data.ids ?? [];
+      return wanted(data.ids);
     },
 
     async *search(q, asked) {
@@ -260,9 +263,8 @@ export function createGoogleApi({ credentials, rootUrl, sharedDrive, timeoutMs, 
         const { data } = await call("search Drive", asked, (watch) =>
           v3.files.list({ q, pageSize: 1000, spaces: "drive", fields, ...all, ...where, ...page }, optionsOf(watch)),
         ).catch(pageToken === undefined ? rethrow : tooOld);
-        if (data.incompleteSearch === true || !Array.isArray(data.files))
-          throw new TargetError("transient", "could not search Drive: the answer is not complete");
-        yield* data.files.map(fileOfV3);
+        if (data.incompleteSearch === true) throw new TargetError("transient", "Google Drive searched a part of itself only");
+        yield* wanted(data.files).map(fileOfV3);
         pageToken = data.nextPageToken ?? undefined;
       } while (pageToken !== undefined);
     },
@@ -447,16 +449,23 @@ export function createGoogleApi({ credentials, rootUrl, sharedDrive, timeoutMs, 
     async remove(id, etag, asked) {
       const { v2 } = await versions();
       const fileId = fileIdOf(id);
-      const accepts = (status: number) => (status >= 200 && status < 300) || status === 404;
-      await call(`remove ${id}`, asked, (watch) => v2.files.delete({ fileId, ...all }, optionsOf(watch, etag)), { accepts });
+      try {
+        const { data } = await call<unknown>(`remove ${id}`, asked, (watch) =>
+          v2.files.delete({ fileId, ...all }, optionsOf(watch, etag)),
+        );
+        if (data) throw notGoogle();
+      } catch (error) {
+        if (!(error instanceof TargetError) || error.kind !== "not-found") throw error;
+      }
     },
 
     async trash(id, asked) {
       const { v3 } = await versions();
       const fileId = fileIdOf(id);
-      await call(`move ${id} to the trash`, asked, (watch) =>
+      const { data } = await call(`move ${id} to the trash`, asked, (watch) =>
         v3.files.update({ fileId, requestBody: { trashed: true }, fields: "id", ...all }, optionsOf(watch)),
       );
+      wanted(data.id);
     },
 
     async download(id, asked) {
@@ -481,7 +490,7 @@ export function createGoogleApi({ credentials, rootUrl, sharedDrive, timeoutMs, 
         const { data } = await call(`list the revisions of ${id}`, asked, (watch) =>
           v3.revisions.list({ fileId, pageSize: 1000, fields, ...page }, optionsOf(watch)),
         );
-        found.push(...(data.revisions ?? []).map(revisionOf));
+        found.push(...wanted(data.revisions).map(revisionOf));
         pageToken = data.nextPageToken ?? undefined;
       } while (pageToken !== undefined);
       return found;
@@ -490,7 +499,8 @@ export function createGoogleApi({ credentials, rootUrl, sharedDrive, timeoutMs, 
     async pin(id, revision, asked) {
       const { v3 } = await versions();
       const params = { fileId: fileIdOf(id), revisionId: revision, requestBody: { keepForever: true }, fields: "id" };
-      await call(`keep a revision of ${id}`, asked, (watch) => v3.revisions.update(params, optionsOf(watch)));
+      const { data } = await call(`keep a revision of ${id}`, asked, (watch) => v3.revisions.update(params, optionsOf(watch)));
+      wanted(data.id);
     },
 
     async about(asked) {
@@ -498,11 +508,11 @@ export function createGoogleApi({ credentials, rootUrl, sharedDrive, timeoutMs, 
       const { data, headers } = await call("look at the account", asked, (watch) =>
         v3.about.get({ fields: "user(emailAddress),storageQuota(limit,usage)" }, optionsOf(watch)),
       );
-      const limit = sharedDrive === undefined ? data.storageQuota?.limit : undefined;
+      const { limit, usage } = wanted(data.storageQuota);
       const serverTime = Date.parse(headerOf(headers, "date"));
       return {
-        limit: typeof limit === "string" ? Number(limit) : null,
-        usage: Number(data.storageQuota?.usage ?? 0),
+        limit: sharedDrive === undefined && typeof limit === "string" ? Number(limit) : null,
+        usage: Number(usage ?? 0),
         email: data.user?.emailAddress ?? null,
         serverTime: Number.isNaN(serverTime) ? null : serverTime,
       };
@@ -514,7 +524,7 @@ export function createGoogleApi({ credentials, rootUrl, sharedDrive, timeoutMs, 
       const { data } = await call("look at the shared drive", asked, (watch) =>
         v3.drives.get({ driveId, fields: "name,capabilities(canAddChildren)" }, optionsOf(watch)),
       );
-      return { name: data.name ?? "", canAddChildren: data.capabilities?.canAddChildren === true };
+      return { name: wanted(data.name), canAddChildren: data.capabilities?.canAddChildren === true };
     },
   };
 }

@@ -39,19 +39,22 @@ export const typeOf = (name = ""): string | undefined => TYPES[/\.([a-z0-9]+)$/i
 const numberOf = (text: string | null | undefined) => (text === null || text === undefined ? undefined : Number(text));
 const known = (text: string | null | undefined) => text ?? undefined;
 
-/** A page of a proxy answers 200 as well, and a field that is missing must not read as an empty one. */
-function described(file: { readonly id?: string | null } | undefined, name: unknown): string {
-  if (typeof file === "object" && typeof file.id === "string" && typeof name === "string") return file.id;
-  throw new TargetError("transient", "the answer is not one of Google Drive's", {
+export const notGoogle = () =>
+  new TargetError("transient", "the answer is not one of Google Drive's", {
     hint: "Check whether a proxy or a network's sign-in page stands between this machine and Google. It is tried again.",
   });
+
+/** What an answer must have: a page of a proxy has status 200 as well, and must not read as an empty listing or a success. */
+export function wanted<T>(part: T): NonNullable<T> {
+  if (part === undefined || part === null) throw notGoogle();
+  return part;
 }
 
 export function fileOfV2(file: drive_v2.Schema$File): DriveFile {
   const properties = (file.properties ?? []).filter(({ visibility }) => visibility !== "PUBLIC");
   return {
-    id: described(file, file.title),
-    name: file.title ?? "",
+    id: wanted(file.id),
+    name: wanted(file.title),
     mimeType: file.mimeType ?? "",
     parents: (file.parents ?? []).flatMap(({ id }) => id ?? []),
     trashed: file.labels?.trashed === true,
@@ -69,8 +72,8 @@ export function fileOfV2(file: drive_v2.Schema$File): DriveFile {
 
 export function fileOfV3(file: drive_v3.Schema$File): DriveFile {
   return {
-    id: described(file, file.name),
-    name: file.name ?? "",
+    id: wanted(file.id),
+    name: wanted(file.name),
     mimeType: file.mimeType ?? "",
     parents: file.parents ?? [],
     trashed: file.trashed === true,
@@ -88,7 +91,7 @@ export function fileOfV3(file: drive_v3.Schema$File): DriveFile {
 
 export function revisionOf(revision: drive_v3.Schema$Revision): Revision {
   return {
-    id: described(revision, revision.modifiedTime),
+    id: wanted(revision.id),
     md5: known(revision.md5Checksum),
     size: numberOf(revision.size),
     modifiedTime: revision.modifiedTime ?? "",
