@@ -29,7 +29,7 @@ export interface Output {
   progress(done: number, of: number, what: string): void;
   /** Something that should not be overlooked, on stderr. */
   warn(text: string): void;
-  /** An error, on stderr. */
+  /** An error, or what a person has to act on now; on stderr, whatever the options are. */
   fail(text: string): void;
   paint(style: Style, text: string): string;
   /** Aborts when nobody reads stdout any more, or nothing can be written there. */

@@ -40,6 +40,16 @@ const commands: Readonly<Record<string, Entry>> = {
     summary: "list the targets, or join one that another memory root owns",
     load: () => import("./commands/targets.ts"),
   },
+  connect: {
+    done: "the target was proven, and a sign-in is stored",
+    summary: "sign in to a target, and prove it",
+    load: () => import("./commands/connect.ts"),
+  },
+  disconnect: {
+    done: "the sign-in is revoked and removed",
+    summary: "end the sign-in to a target",
+    load: () => import("./commands/disconnect.ts"),
+  },
   status: { summary: "say whether the memory is safe", load: () => import("./commands/status.ts") },
   log: { summary: "show uploads, archives or changes", load: () => import("./commands/log.ts") },
   doctor: { summary: "look for what is wrong, with cause and cure", load: () => import("./commands/doctor.ts") },
