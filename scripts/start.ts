@@ -3,7 +3,7 @@
  * `Data/` (or from the files that are named), replays a day of an agent's saves, mirrors them, and shows what came of it.
  * Every line behind a $ is really run.
  */
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import {
   appendFileSync,
   copyFileSync,
@@ -12,11 +12,13 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
+  readFileSync,
   rmSync,
   statSync,
   writeFileSync,
 } from "node:fs";
 import { basename, extname, join, relative, resolve } from "node:path";
+import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { styleText } from "node:util";
 
@@ -63,6 +65,49 @@ function showTree(folder: string, indent = "  "): void {
   }
 }
 
+interface Emulated {
+  readonly rootUrl: string;
+  readonly tokenUrl: string;
+  readonly token: unknown;
+}
+
+/** Starts the emulated Google Drive beside us: our own commands run one after the other and could not serve it. */
+async function startDrive(): Promise<{ drive: Emulated; stop: () => void }> {
+  const child = spawn(process.execPath, [...process.execArgv, join(project, "scripts/start/drive.child.ts")], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  for await (const line of createInterface({ input: child.stdout }))
+    return { drive: JSON.parse(line) as Emulated, stop: () => child.stdin.end() };
+  return fail("the emulated Google Drive did not start");
+}
+
+interface OnDrive {
+  readonly path: string;
+  readonly folder: boolean;
+  readonly size?: number;
+  readonly sha256?: string;
+}
+
+async function showDrive(at: string): Promise<void> {
+  const answer = await fetch(new URL("__emulator/tree", at));
+  const { tree } = (await answer.json()) as { tree: OnDrive[] };
+  for (const { path, folder, size, sha256 } of tree.toSorted((a, b) => (a.path < b.path ? -1 : 1))) {
+    const depth = path.split("/").length;
+    const what = folder ? "/" : `  ${styled("dim", `${size} bytes, sha256 ${sha256?.slice(0, 8)}…`)}`;
+    say(`${"  ".repeat(depth)}${basename(path)}${what}`);
+  }
+}
+
+/** The demo's paths.json: the project's own, and Google Drive, as an emulator. */
+function writeConfig(drive: Emulated, enabled: boolean): void {
+  const config = JSON.parse(readFileSync(join(project, "paths.json"), "utf8")) as { targets: Record<string, unknown> };
+  const why = enabled
+    ? "Google Drive, emulated on this machine while npm start runs."
+    : "It was emulated while npm start ran. Your own Drive: docs/targets/gdrive.md.";
+  const cloud = { "//": why, type: "gdrive", enabled, root_url: drive.rootUrl, token_url: drive.tokenUrl };
+  writeFileSync(join(demo, "paths.json"), `${JSON.stringify({ ...config, targets: { ...config.targets, cloud } }, null, 2)}\n`);
+}
+
 const files = process.argv.slice(2).map((file) => resolve(process.env["INIT_CWD"] ?? process.cwd(), file));
 for (const file of files) if (!existsSync(file) || !statSync(file).isFile()) fail(`${file} is not a file`);
 /** Their names in the demo; one that is taken, in whatever case, gets a number. */
@@ -79,7 +124,9 @@ if (existsSync(demo) && !existsSync(marker)) fail(`${demo} exists and was not ma
 rmSync(demo, { recursive: true, force: true });
 mkdirSync(join(demo, "logs"), { recursive: true });
 writeFileSync(marker, "made anew by each npm start\n");
-copyFileSync(join(project, "paths.json"), join(demo, "paths.json"));
+const { drive, stop } = await startDrive();
+writeConfig(drive, true);
+writeFileSync(join(demo, "drive_token.json"), `${JSON.stringify(drive.token, null, 2)}\n`, { mode: 0o600 });
 title(`1. A memory root in ${relative(process.cwd(), demo) || "."}/`);
 if (files.length === 0) {
   cpSync(join(project, "Data"), join(demo, "Data"), { recursive: true });
@@ -115,18 +162,26 @@ appendFileSync(join(demo, "Data", victim), "\n(by hand) Be kind.\n");
 say(styled("cyan", `$ echo "(by hand) Be kind." >> Data/${victim}`));
 run(["sweep"]);
 
-title("4. Everything to the mirror");
+title("4. Everything to the mirrors: a folder, and Google Drive (emulated on this machine)");
 run(["flush"]);
 run(["sync-file", `Data/${victim}`]);
 
-title("5. What the mirror holds: Drive/MemoryVDB/");
-showTree(join(demo, "Drive/MemoryVDB"));
+title("5. What the mirrors hold");
+say("  the folder, Drive/MemoryVDB/");
+showTree(join(demo, "Drive/MemoryVDB"), "    ");
+say("  Google Drive, as its API tells it");
+await showDrive(drive.rootUrl);
 
 title("6. The three logs");
 for (const log of ["uploads", "archives", "changes"]) run(["log", log, "--limit", "4"]);
 
 title("7. Is everything safe?");
 run(["status"]);
+
+writeConfig(drive, false);
+stop();
+
+say(styled("dim", "The emulated Drive ends here; the target `cloud` is switched off again in demo/paths.json."));
 
 title("What to try next");
 const root = relative(process.cwd(), demo) || ".";
