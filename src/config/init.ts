@@ -43,7 +43,7 @@ function start(stateDir: string | undefined): string {
         path: "./",
       },
       cloud: {
-        "//": "Google Drive. Its driver comes with the next version; until then this target only says so.",
+        "//": "Google Drive: set enabled to true, then run `aftersave connect cloud` (docs/targets/gdrive.md).",
         type: "gdrive",
         enabled: false,
       },
