@@ -202,9 +202,12 @@ export function createHistory({ state, clock, owner, peers, targets, open, onFau
       running.add(run);
     },
     async idle() {
-      const timer = setTimeout(() => stop.abort(new DOMException("the memory is being closed", "AbortError")), GRACE_MS);
+      if (running.size === 0) return;
+      const ended = new AbortController();
+      const enough = () => stop.abort(new DOMException("the memory is being closed", "AbortError"));
+      clock.sleep(GRACE_MS, ended.signal).then(enough, () => undefined); // rejects when all has ended in time
       await Promise.all(running);
-      clearTimeout(timer);
+      ended.abort();
     },
     async due() {
       const times = [];
