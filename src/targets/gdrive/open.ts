@@ -45,9 +45,9 @@ const TIMEOUT_MS = 60_000;
 
 /** What signing in needs to know of the target. */
 export function credentialsOf(context: DriverContext): CredentialsOptions {
-  const { name, tokenFile, clientFile, env, claim, clock } = context;
+  const { name, tokenFile, clientFile, env, claim, clock, timeoutMs } = context;
   const { auth, root_url: rootUrl, token_url: tokenUrl, scope, impersonate } = optionsOf(context);
-  return { name, tokenFile, clientFile, env, claim, clock, auth, rootUrl, tokenUrl, scope, impersonate };
+  return { name, tokenFile, clientFile, env, claim, clock, timeoutMs, auth, rootUrl, tokenUrl, scope, impersonate };
 }
 
 /** Google's client for this target, signed in; throws `E_TOKEN_MISSING` and the like. */
@@ -59,7 +59,7 @@ export async function openApi(context: DriverContext): Promise<{ api: DriveApi; 
   const { createGoogleApi } = await import("./google.ts");
   return {
     credentials,
-    api: createGoogleApi({ credentials, rootUrl, sharedDrive, timeoutMs: context.timeoutMs ?? TIMEOUT_MS }),
+    api: createGoogleApi({ name: context.name, credentials, rootUrl, sharedDrive, timeoutMs: context.timeoutMs ?? TIMEOUT_MS }),
   };
 }
 
