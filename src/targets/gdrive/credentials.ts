@@ -34,6 +34,8 @@ export interface CredentialsOptions extends Places {
   /** Exclusive use of a name over all processes; asked for `token` only, for as long as a file is written. */
   readonly claim: Claim;
   readonly clock: Clock;
+  /** How long the token endpoint may take; 30 s when null. */
+  readonly timeoutMs?: number | null;
 }
 
 /** What is known of a sign-in without asking anybody. Nothing in it is secret. */
@@ -72,8 +74,7 @@ export interface Credentials {
 export const TOKEN_URL = "https://oauth2.googleapis.com/token";
 export const REVOKE_URL = "https://oauth2.googleapis.com/revoke";
 export const ROOT_URL = "https://www.googleapis.com/";
-/** How long the token endpoint may take. */
-const TOKEN_TIMEOUT_MS = 30_000;
+const TIMEOUT_MS = 30_000;
 /** Google's library renews a token that ends sooner than this. */
 const MARGIN_MS = 5 * 60_000;
 const HOUR_MS = 60 * 60_000;
@@ -115,7 +116,7 @@ function steer(transporter: Transporter, options: CredentialsOptions, is: { robo
       const goal = addressFor(asked, options, is.alsoGoogle);
       Object.assign(config, { url: goal, redirect: "manual", retry: false, retryConfig: undefined });
       if (isLoopback(goal)) delete config.agent; // a proxy was chosen for the address that it had before
-      if (goal.href === tokenUrl) config.signal ??= AbortSignal.timeout(TOKEN_TIMEOUT_MS);
+      if ([TOKEN_URL, REVOKE_URL].includes(asked.href)) config.signal ??= AbortSignal.timeout(options.timeoutMs ?? TIMEOUT_MS);
       return config;
     },
   });
