@@ -20,6 +20,7 @@ import { createStore } from "./drive-emulator/store.ts";
 import {
   type Body,
   collect,
+  drain,
   createSessions,
   parseJson,
   parseMultipart,
@@ -156,11 +157,13 @@ export async function startDriveEmulator(options: DriveEmulatorOptions = {}): Pr
     bucket.tokens--;
   }
 
-  function identify({ method, url }: Incoming) {
+  function identify({ method, url, headers }: Incoming) {
     const { pathname, searchParams: query } = url;
     const session = pathname.startsWith("/upload/") ? query.get("upload_id") : null;
-    if (session !== null)
-      return { api: method === "DELETE" ? "upload.cancel" : "upload.chunk", kind: "upload" as const, units: 0, session };
+    if (session !== null) {
+      const verb = method === "DELETE" ? "cancel" : headers["content-range"]?.startsWith("bytes *") === true ? "status" : "chunk";
+      return { api: `upload.${verb}`, kind: "upload" as const, units: 0, session };
+    }
     const token = TOKEN_PATHS[pathname];
     if (token !== undefined) return { api: token, kind: "token" as const, units: 0, token };
     const found = api.match(method, pathname, query);
@@ -230,7 +233,8 @@ export async function startDriveEmulator(options: DriveEmulatorOptions = {}): Pr
     if (fault.edit !== undefined) return fault.edit(info);
     const session = info.query["upload_id"];
     const target = fault.target ?? info.fileId ?? (session === undefined ? undefined : sessions.find(session).fileId);
-    if (target !== undefined) account.edit(target, fault.text ?? `someone else wrote this (${now()})`);
+    if (target === undefined) throw new Error(`${info.api} names no file: this foreign edit needs a target`);
+    account.edit(target, fault.text ?? `someone else wrote this (${now()})`);
   }
 
   async function work(
@@ -241,7 +245,7 @@ export async function startDriveEmulator(options: DriveEmulatorOptions = {}): Pr
   ): Promise<Reply> {
     const refused = instead(fault, incoming, what.session);
     if (refused !== undefined) {
-      await collect(incoming.body);
+      await drain(incoming.body);
       throw refused;
     }
     const before = () => foreignEdit(fault, info);
@@ -256,7 +260,7 @@ export async function startDriveEmulator(options: DriveEmulatorOptions = {}): Pr
       if (route === undefined) throw new ApiError(404, "notFound", "Not Found");
       upload = await readUpload(incoming);
     } catch (error) {
-      await collect(incoming.body);
+      await drain(incoming.body);
       throw error;
     }
     access.assertScope(principal, route.kind === "write");
@@ -302,7 +306,7 @@ export async function startDriveEmulator(options: DriveEmulatorOptions = {}): Pr
     requests.push(record);
     if (fault?.kind === "cut" && fault.afterBytes === undefined) throw new Cut();
     if (fault?.kind === "stall" && fault.afterBytes === undefined) {
-      await collect(incoming.body);
+      await drain(incoming.body);
       await stalled();
     }
     async function* counted(): Body {
@@ -381,11 +385,12 @@ export async function startDriveEmulator(options: DriveEmulatorOptions = {}): Pr
 
   function write(res: ServerResponse, chunk: Buffer): Promise<void> {
     return new Promise((resolve) => {
-      if (res.destroyed || res.write(chunk)) resolve();
-      else {
-        res.once("drain", resolve);
-        res.once("close", resolve);
-      }
+      if (res.destroyed || res.write(chunk)) return resolve();
+      const done = () => {
+        res.off("drain", done).off("close", done);
+        resolve();
+      };
+      res.on("drain", done).on("close", done);
     });
   }
 
@@ -403,8 +408,8 @@ export async function startDriveEmulator(options: DriveEmulatorOptions = {}): Pr
       const all = Buffer.concat(bytes);
       const step = Math.max(1, Math.ceil(fault.bytesPerSecond / 20));
       for (let at = 0; at < all.length && !res.destroyed; at += step) {
-        await write(res, all.subarray(at, at + step));
         await sleep((1000 * step) / fault.bytesPerSecond);
+        await write(res, all.subarray(at, at + step));
       }
     } else for (const chunk of bytes) await write(res, chunk);
     res.end();

@@ -220,7 +220,7 @@ export function createAccount(
     const item = the(target);
     item.trashed = trashed;
     item.trashedAt = now();
-    store.bump(item);
+    for (const one of [item, ...store.below(item)]) store.bump(one);
     return show(item);
   }
 
@@ -254,7 +254,7 @@ export function createAccount(
     },
     move(target, folder) {
       const item = the(target);
-      store.move(item, the(folder).id);
+      store.move(item, the(folder));
       store.bump(item);
       return show(item);
     },

@@ -165,7 +165,10 @@ export function createApi(
     return { status: 200, headers: { etag: store.etagOf(item) }, json };
   }
 
+  /** Also refuses a bad mask, before anything is done. */
   const circumstances = (call: ApiCall, version: 2 | 3): Circumstances => {
+    const fields = call.query.get("fields")?.trim() ?? "";
+    if (fields !== "") checkFields(parseFields(fields), version === 3 ? V3_FILE : V2_FILE);
     const ifMatch = call.headers["if-match"];
     return {
       allDrives: allDrives(call.query),
@@ -202,8 +205,6 @@ export function createApi(
     const bytes = Number(call.headers["x-upload-content-length"] ?? 0);
     if (fileId === undefined) files.assertCanCreate(call.principal, patch, how, bytes);
     else files.assertCanUpdate(call.principal, fileId, how, bytes);
-    const fields = call.query.get("fields");
-    if (fields !== null && fields !== "") checkFields(parseFields(fields), version === 3 ? V3_FILE : V2_FILE);
     const type = call.headers["x-upload-content-type"];
     const id = sessions.open({
       principal: call.principal,

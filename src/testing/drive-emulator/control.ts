@@ -19,7 +19,8 @@ const revived = (value: unknown): unknown =>
     : value;
 
 /**
- * - `POST faults` adds a fault (or a list: `{ faults: [...] }`), `DELETE faults` takes all away;
+ * - `POST faults` adds a fault (or a list: `{ faults: [...] }`), `DELETE faults` takes all away; a foreign edit is
+ *   `{ kind, target, text }` or `{ kind, call: { do, args } }`, as under `account`;
  * - `POST account` with `{ do, args }` calls a method of `account`, or `authorizedUser`, `serviceAccount`, `clientFile`,
  *   `accessToken`; bytes are text or `{ base64 }`, both ways;
  * - `GET requests` answers `{ requests, counts }`, `DELETE requests` resets the ledger;
@@ -37,10 +38,16 @@ export function createControl(emulator: DriveEmulator): (method: string, path: s
     return Buffer.isBuffer(result) ? { base64: result.toString("base64") } : result;
   }
 
+  function withCall(fault: Fault): Fault {
+    const { call: wanted } = fault.do as { call?: { do: string; args?: unknown[] } };
+    if (fault.do.kind !== "foreign-edit" || wanted === undefined) return fault;
+    return { when: fault.when, do: { kind: "foreign-edit", edit: () => void call(wanted.do, wanted.args ?? []) } };
+  }
+
   function answer(request: string, json: Json): unknown {
     switch (request) {
       case "POST faults":
-        for (const fault of (json["faults"] ?? [json]) as Fault[]) faults.add(fault);
+        for (const fault of (json["faults"] ?? [json]) as Fault[]) faults.add(withCall(fault));
         return {};
       case "DELETE faults":
         faults.clear();

@@ -47,7 +47,7 @@ export interface RequestRecord {
   readonly at: number;
   readonly method: string;
   readonly path: string;
-  /** `files.create`, `files.download`, `v2.files.update`, `upload.chunk`, `oauth.token`, … */
+  /** `files.create`, `files.download`, `v2.files.update`, `upload.chunk`, `upload.status`, `oauth.token`, … */
   readonly api: string;
   readonly kind: RequestInfo["kind"];
   readonly query: Readonly<Record<string, string>>;

@@ -3,7 +3,7 @@
  * @module
  */
 import type { Access, Principal } from "./access.ts";
-import type { Content } from "./content.ts";
+import { type Content, contentOf } from "./content.ts";
 import { ApiError, forbidden, invalid, notFound, storageFull } from "./errors.ts";
 import { type Indexed, parseQuery } from "./query.ts";
 import { FOLDER, type Item, type Revision, SHORTCUT, type Store } from "./store.ts";
@@ -191,7 +191,7 @@ export function createFiles(store: Store, access: Access, options: FilesOptions)
     if ([...store.lineage(parent)].includes(item)) throw invalid("The specified parent would make a cycle.", "addParents");
     if (item.driveId !== parent.driveId && store.isFolder(item))
       throw forbidden("teamDrivesFolderMoveInNotSupported", "Moving folders into shared drives is not supported.");
-    store.move(item, parent.id);
+    store.move(item, parent);
     return true;
   }
 
@@ -207,18 +207,21 @@ export function createFiles(store: Store, access: Access, options: FilesOptions)
     return found;
   }
 
+  /** Getters, because a search over thousands of files asks most of them for one thing only. */
   function indexed(principal: Principal, item: Item): Indexed {
     const { name, parent, properties, appProperties } = store.indexed(item, principal.app);
-    const writers = new Set<string>();
-    for (const { owner, sharedWith } of store.lineage(item)) for (const one of [owner, ...sharedWith]) writers.add(one);
     return {
       name,
       text: item.description ?? "",
       mimeType: item.mimeType,
       parents: parent === undefined ? undefined : [parent],
       owners: [item.owner],
-      writers: [...writers],
-      trashed: store.isTrashed(item),
+      get writers() {
+        return [...store.lineage(item)].flatMap(({ owner, sharedWith }) => [owner, ...sharedWith]);
+      },
+      get trashed() {
+        return store.isTrashed(item);
+      },
       starred: item.starred,
       sharedWithMe: item.sharedWith.has(principal.user.email),
       modifiedTime: item.modified,
@@ -252,7 +255,8 @@ export function createFiles(store: Store, access: Access, options: FilesOptions)
       const place = plan(principal, patch, how, mimeType);
       if (mimeType === FOLDER && patch.content !== undefined) throw invalid("A folder has no content.", "mimeType");
       const blob = !mimeType.startsWith("application/vnd.google-apps.");
-      const content = patch.content;
+      // Without bytes a file is an empty one.
+      const content = patch.content ?? (blob ? contentOf("") : undefined);
       assertRoom(principal, place.parent.driveId, content?.size ?? 0);
       if (patch.shortcutTarget !== undefined) access.find(principal, patch.shortcutTarget, how.allDrives);
       const item = make(principal, patch, place, patch.name ?? "Untitled", mimeType);
@@ -291,11 +295,11 @@ export function createFiles(store: Store, access: Access, options: FilesOptions)
       if (patch.trashed !== undefined && patch.trashed !== item.trashed) {
         item.trashed = patch.trashed;
         item.trashedAt = now();
-        for (const child of store.childrenOf(item.id)) store.bump(child);
+        for (const one of store.below(item)) store.bump(one);
       }
       item.modifiedBy = principal.user.email;
-      if (patch.content !== undefined || patch.modifiedTime !== undefined || patch.trashed === undefined)
-        item.modified = patch.modifiedTime ?? now();
+      const edited = patch.content ?? patch.name ?? patch.description ?? patch.mimeType;
+      if (edited !== undefined || patch.modifiedTime !== undefined) item.modified = patch.modifiedTime ?? now();
       if (patch.content === undefined) {
         item.mimeType = patch.mimeType ?? item.mimeType;
         const head = store.headOf(item);
@@ -327,9 +331,9 @@ export function createFiles(store: Store, access: Access, options: FilesOptions)
       const head = store.headOf(source);
       assertRoom(principal, place.parent.driveId, head?.content.size ?? 0);
       const copied: Patch = {
-        description: source.description,
-        shortcutTarget: source.shortcutTarget,
         ...patch,
+        description: patch.description ?? source.description,
+        shortcutTarget: source.shortcutTarget,
         properties: { ...Object.fromEntries(source.properties), ...patch.properties },
         appProperties: { ...Object.fromEntries(source.appProperties.get(principal.app) ?? []), ...patch.appProperties },
       };

@@ -267,6 +267,14 @@ export function createStore(settings: StoreSettings) {
     return false;
   }
 
+  /** Everything that lies in it, however deep. */
+  function* below(item: Item): Generator<Item> {
+    for (const child of childrenOf(item.id)) {
+      yield child;
+      yield* below(child);
+    }
+  }
+
   /** The item and what it lies in, up to its root. */
   function* lineage(item: Item): Generator<Item> {
     for (let at: Item | undefined = item; at !== undefined; at = at.parent === undefined ? undefined : items.get(at.parent))
@@ -294,6 +302,7 @@ export function createStore(settings: StoreSettings) {
     prune,
     isTrashed,
     lineage,
+    below,
     all: () => [...items.values()].map((item) => settle(item)),
     etagOf: (item: Item): string =>
       `"${createHash("sha1").update(`${settings.seed}:${item.id}:${item.version}`).digest("base64url")}"`,
@@ -310,9 +319,17 @@ export function createStore(settings: StoreSettings) {
       item.past.name = { since: now(), before: item.name };
       item.name = name;
     },
-    move(item: Item, parent: string): void {
+    /** Into a shared drive and out of it, what the owner's storage counts changes too. */
+    move(item: Item, parent: Item): void {
       item.past.parent = { since: now(), before: item.parent };
-      attach(item, parent);
+      attach(item, parent.id);
+      if (item.driveId === parent.driveId) return;
+      const before = users.get(item.owner);
+      if (before !== undefined) before.used -= item.counted;
+      item.counted = 0;
+      item.driveId = parent.driveId;
+      item.owner = parent.owner;
+      recount(item);
     },
     setProperties(item: Item, properties: Map<string, string>): void {
       item.past.properties = { since: now(), before: item.properties };

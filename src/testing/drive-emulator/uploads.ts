@@ -19,6 +19,11 @@ export async function collect(body: Body): Promise<Buffer> {
   return chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks);
 }
 
+/** Reads to the end, so that the connection can be used again. */
+export async function drain(body: Body): Promise<void> {
+  for await (const _ of body);
+}
+
 export function parseJson(bytes: Buffer): Json {
   const text = bytes.toString("utf8");
   if (text.trim() === "") return {};
@@ -28,7 +33,8 @@ export function parseJson(bytes: Buffer): Json {
   } catch {
     throw new ApiError(400, "parseError", "Parse Error");
   }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new ApiError(400, "parseError", "Parse Error");
+  if (value === null) return {}; // how Go clients say that they have nothing to say
+  if (typeof value !== "object" || Array.isArray(value)) throw new ApiError(400, "parseError", "Parse Error");
   return value as Json;
 }
 
@@ -56,7 +62,13 @@ export function parseMultipart(bytes: Buffer, contentType: string): Part[] {
     const bare = bytes.subarray(at, at + eol.length).toString("latin1") === eol;
     const gap = bare ? at : bytes.indexOf(eol + eol, at);
     if (gap < 0 || gap > end) throw malformed();
-    const head = bare ? "" : bytes.subarray(at, gap).toString("latin1");
+    // Long headers come folded over several lines.
+    const head = bare
+      ? ""
+      : bytes
+          .subarray(at, gap)
+          .toString("latin1")
+          .replace(/\r?\n(?=[ \t])/g, "");
     const headers = new Map(
       head.split(eol).map((line): [string, string] => {
         const colon = line.indexOf(":");
@@ -134,10 +146,6 @@ export function createSessions(settings: { readonly now: () => number; readonly 
     if (held !== undefined && settings.now() - held.session.opened < WEEK_MS) return held;
     sessions.delete(id);
     throw notFound(id);
-  }
-
-  async function drain(body: Body): Promise<void> {
-    for await (const _ of body);
   }
 
   function finish(held: Held): Received {
