@@ -218,6 +218,21 @@ describe("flush, status, log, sweep, doctor", () => {
     expect(stdout).toContain("drive  folder  another memory root owns this place (E_TARGET_IN_USE)");
     expect(stdout).toContain("Give this memory root another `drive_root`");
     expect((await ask(["status"], { cwd: root })).answer).toMatchObject({ targets: { drive: { state: "failing" } } });
+    expect((await run(["targets"], { cwd: root })).stdout).toMatch(/^drive {2}folder {2}\S+ {2}failing \(E_TARGET_IN_USE\)\n$/);
+
+    expect((await ask(["targets", "join"], { cwd: root })).code).toBe(2);
+    expect((await ask(["targets", "join", "nowhere"], { cwd: root })).answer).toMatchObject({
+      error: { code: "E_TARGET_UNKNOWN" },
+    });
+    const joined = await ask(["targets", "join", "drive"], { cwd: root });
+    expect(joined).toMatchObject({ code: 0, answer: { target: "drive", joined: true, owner: expect.any(String) as string } });
+    expect((await run(["flush"], { cwd: root })).stdout).toBe("1 uploaded\n");
+    expect((await run(["status"], { cwd: root })).stdout).toMatch(/ok, .*, 2 writers \(/);
+    const [target] = (await ask(["targets", "list"], { cwd: root })).answer;
+    expect(target).toMatchObject({ name: "drive", enabled: true, state: "ok", code: null });
+    expect(target?.writers).toHaveLength(2);
+    const findings = (await ask(["doctor"], { cwd: root })).answer as unknown as { message: string }[];
+    expect(findings.filter(({ message }) => message.includes("2 writers"))).toHaveLength(1);
   });
 
   test("status advises the filter that shows why uploads failed", async () => {

@@ -117,6 +117,18 @@ describe("what is sent", () => {
     await expectTold(meta, memory);
     expect(none.objects()).toEqual([]);
   });
+
+  it("goes to no target that took none of our files yet", async () => {
+    const place = createMemoryTarget();
+    const target = forward(place, {
+      put: (key, body, guard) =>
+        key === KEY ? Promise.reject(new TargetError("quota", "no space")) : place.put(key, body, guard),
+    });
+    const memory = await roots.open(roots.make(), { targets: { drive: target } });
+    await memory.append(KEY, "x");
+    expect(await memory.flush()).toMatchObject({ failed: 1 });
+    expect(place.objects().map(({ key }) => key)).toEqual([".aftersave/root.json"]);
+  });
 });
 
 describe("when", () => {
