@@ -766,6 +766,19 @@ export function targetCases(options: SuiteOptions = {}): readonly SuiteCase[] {
     await assertHolds(target, NOTE, content);
   });
 
+  group = "batches";
+  it("a batch that is announced and audited is what its puts made it, and announcing alone makes no file", async (target) => {
+    await put(target, k("Batch/Old.txt"), "old");
+    const keys = ["Batch/Old.txt", "Batch/1.txt", "Batch/2.txt", "Batch/Deep/3.txt", "Never.txt"].map(k);
+    await target.prepare?.(keys);
+    await assertListed(target, "", ["Batch/Old.txt"]);
+    await fault("conflict", put(target, k("Batch/Old.txt"), "other", { expect: "absent" }));
+    for (const key of keys.slice(1, 4)) await put(target, key, key, { expect: "absent" });
+    assert.deepEqual((await target.audit?.()) ?? [], []);
+    await assertListed(target, "", ["Batch/Old.txt", "Batch/1.txt", "Batch/2.txt", "Batch/Deep/3.txt"]);
+    await assertHolds(target, k("Batch/1.txt"), "Batch/1.txt");
+  });
+
   group = "life";
   it("traits are complete", (target) => {
     const { atomicPut, guardedPut, identity, listing, caseSensitive, hashes, maxConcurrency } = target.traits;

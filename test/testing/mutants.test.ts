@@ -886,6 +886,21 @@ const table: ReadonlyArray<readonly [group: string, what: string, broken: Break]
       return { close: () => (closed ? Promise.reject(new Error("closed")) : Promise.resolve(void (closed = true))) };
     },
   ],
+  [
+    "batches",
+    "makes what is only announced",
+    (inner) => ({
+      prepare: async (keys) => {
+        for (const key of keys) if (!(await inner.stat(key))) await inner.put(key, sourceOf(""));
+      },
+    }),
+  ],
+  [
+    "batches",
+    "takes an announced file for a new one",
+    (inner) => ({ prepare: async (keys) => keys.forEach((key) => void inner.drop(key)) }),
+  ],
+  ["batches", "asks for a file again that nobody else made", () => ({ audit: async () => ["Batch/1.txt" as Key] })],
   ["life", "has no name", () => ({ kind: "" })],
   ["life", "has half of its traits", (inner) => ({ traits: { ...inner.traits, maxConcurrency: 0 } })],
   [
