@@ -102,7 +102,7 @@ export function createOAuth(store: Store, settings: OAuthSettings) {
   function redeem(form: URLSearchParams): Json {
     const code = codes.get(form.get("code") ?? "");
     codes.delete(form.get("code") ?? "");
-    const id = assertClient(form, code?.challenge === undefined);
+    const id = assertClient(form, code !== undefined && code.challenge === undefined);
     if (code === undefined || code.client !== id || now() - code.made > CODE_MS)
       throw new OAuthError("invalid_grant", "Malformed auth code.");
     if (code.redirect !== form.get("redirect_uri")) throw new OAuthError("redirect_uri_mismatch", "Bad Request");
