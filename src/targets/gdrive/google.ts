@@ -46,29 +46,29 @@ function watchOver(ms: number, doing: string, caller: AbortSignal | undefined): 
   caller?.throwIfAborted();
   const controller = new AbortController();
   const { signal } = controller;
-  let timer: NodeJS.Timeout | undefined;
-  let over = false;
+  let resting = false;
   const stall = () =>
+    resting ||
     controller.abort(
       new TargetError("transient", `could not ${doing}: Google Drive made no progress for ${ms / 1000} s`, {
         hint: "Check the network. It is tried again; `aftersave flush` tries now.",
       }),
     );
   const stop = () => controller.abort(caller?.reason);
-  const rest = () => clearTimeout(timer);
-  const beat = () => {
-    rest();
-    if (!over) timer = setTimeout(stall, ms);
-  };
+  const timer = setTimeout(stall, ms);
   caller?.addEventListener("abort", stop, { once: true });
-  beat();
   return {
     signal,
-    beat,
-    rest,
+    beat() {
+      resting = false;
+      timer.refresh();
+    },
+    rest() {
+      resting = true;
+    },
     end() {
-      over = true;
-      rest();
+      resting = true;
+      clearTimeout(timer);
       caller?.removeEventListener("abort", stop);
     },
     within: (work) =>
@@ -471,7 +471,7 @@ export function createGoogleApi({ credentials, rootUrl, sharedDrive, timeoutMs, 
     async download(id, asked) {
       const doing = `download ${id}`;
       const url = addressOf(`drive/v3/files/${fileIdOf(id)}`, { alt: "media" });
-      // Not compressed, so that the length can be compared; a stream, because text would be decoded and JSON parsed.
+      // A stream, because text would be decoded and JSON parsed; not compressed, because an early end would not be noticed.
       const { answer, watch } = await request<AsyncIterable<Uint8Array>>(doing, asked, (watch) =>
         client.request({ ...optionsOf(watch), url, responseType: "stream", headers: { "Accept-Encoding": "identity" } }),
       );
@@ -529,20 +529,14 @@ export function createGoogleApi({ credentials, rootUrl, sharedDrive, timeoutMs, 
   };
 }
 
-/** The bytes of an answer. Fewer than were announced are a failure, also where the connection was closed in good order. */
-async function* received({ data, headers }: Answer<AsyncIterable<Uint8Array>>, watch: Watch, doing: string): Chunks {
-  const announced = headerOf(headers, "content-length");
-  let got = 0;
+async function* received({ data }: Answer<AsyncIterable<Uint8Array>>, watch: Watch, doing: string): Chunks {
   try {
     watch.beat();
     for await (const part of data) {
       watch.rest();
-      got += part.length;
       yield part;
       watch.beat();
     }
-    if (announced !== "" && got !== Number(announced))
-      throw new TargetError("transient", `could not ${doing}: ${got} of ${announced} bytes arrived`);
   } catch (error) {
     throw watch.signal.aborted ? watch.signal.reason : faultOf(error, doing);
   } finally {

@@ -275,6 +275,8 @@ describe("a shared drive", () => {
     await api.update(file.id, {}, Buffer.from("z"), file.etag);
     expect(await bytesOf(await api.download(file.id))).toEqual(Buffer.from("z"));
     expect((await all(`'${id}' in parents`)).map(({ name }) => name).toSorted()).toEqual(["a.txt", "b.txt"]);
+    const listed = drive.requests.findLast(({ api: name }) => name === "files.list");
+    expect(listed?.query).toMatchObject({ corpora: "drive", driveId: id, includeItemsFromAllDrives: "true" });
     await api.trash(file.id);
     await api.remove(file.id, undefined);
     expect((await api.about()).limit).toBeNull();

@@ -1,11 +1,12 @@
 /** What loses or leaks data with Google's client, as known from others' losses; each trap is a test of what really leaves. */
+import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 import { setTimeout as later } from "node:timers/promises";
 import { inspect } from "node:util";
 import { describe, expect, it } from "vitest";
 import { TargetError } from "../../../src/core/errors.ts";
 import { createGoogleApi } from "../../../src/targets/gdrive/google.ts";
-import { bytesOf, driveAt, type Handler, json, type Request, signIn, undo } from "./loopback.ts";
+import { bytesOf, driveAt, type Handler, json, type Request, serve, signIn, undo } from "./loopback.ts";
 
 const FILE = { id: "id1", title: "Rules.txt", fileSize: "3", md5Checksum: "aa", etag: '"e1"', labels: { trashed: false } };
 const stored: Handler = (_, response) => void json(response, 200, FILE);
@@ -35,7 +36,16 @@ const every = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte));
 
 describe("uploads", () => {
   it("go to root_url, on paths that Google knows, and say that shared drives are understood", async () => {
-    const { api, seen } = await driveAt(stored);
+    const { api, seen, credentials } = await driveAt(stored);
+    // Without what rewrites addresses: the calls themselves must not name Google's.
+    const { request } = credentials.client.transporter.interceptors;
+    request.clear();
+    request.add({
+      resolved: async (config) => {
+        expect(config.url.hostname).toBe("127.0.0.1");
+        return config;
+      },
+    });
     await api.create("id1", { name: "Rules.txt", parents: ["folder"] }, every);
     await api.update("id1", { name: "Rules.txt" }, every, '"e1"');
     expect(
@@ -79,8 +89,9 @@ describe("downloads", () => {
     ["application/octet-stream", every],
     ["text/plain", Buffer.alloc(0)],
   ])("of %s are byte for byte what is there", async (type, bytes) => {
-    const { api } = await driveAt((_, response) => void response.writeHead(200, { "content-type": type }).end(bytes));
+    const { api, seen } = await driveAt((_, response) => void response.writeHead(200, { "content-type": type }).end(bytes));
     expect((await bytesOf(await api.download("id1"))).equals(bytes)).toBe(true);
+    expect(seen[0]?.headers["accept-encoding"]).toBe("identity");
   });
 
   it.each(["content-length", "transfer-encoding"])("that end early do not look complete (%s)", async (how) => {
@@ -89,6 +100,18 @@ describe("downloads", () => {
       response.write("half", () => response.destroy());
     });
     await expect(api.download("id1").then(bytesOf)).rejects.toMatchObject({ name: "TargetError", kind: "transient" });
+  });
+
+  it("whose connection broke before they were read say so then", async () => {
+    let broke: Promise<unknown> | undefined;
+    const { api } = await driveAt((_, response) => {
+      broke = once(response, "close");
+      response.writeHead(200, { "content-length": "10" });
+      response.write("half", () => setImmediate(() => response.destroy()));
+    });
+    const chunks = await api.download("id1");
+    await broke;
+    await expect(bytesOf(chunks)).rejects.toMatchObject({ kind: "transient" });
   });
 
   it("of what is gone throw, and do not hand out the words of the refusal", async () => {
@@ -131,6 +154,23 @@ describe("a time limit", () => {
       await later(300);
     }
     expect(Buffer.concat(parts).toString()).toBe("halffull");
+  });
+
+  it("ends a sign-in that stalls", async () => {
+    const { url } = await serve(() => undefined);
+    const credentials = await signIn(url, `${url}token`, { expiry_date: 1 });
+    const api = createGoogleApi({ credentials, rootUrl: url, timeoutMs: 150 });
+    await expect(api.get("id1")).rejects.toMatchObject({ kind: "transient", message: expect.stringContaining("no progress") });
+  });
+
+  it("runs again once a slow source has come to its end", async () => {
+    const { api, url } = await driveAt(() => undefined, { timeoutMs: 150 });
+    async function* slow() {
+      await later(200);
+      yield text("a");
+    }
+    const chunk = { offset: 0, length: 1, total: 1, bytes: slow() };
+    await expect(api.sendChunk(`${url}s`, chunk)).rejects.toMatchObject({ message: expect.stringContaining("no progress") });
   });
 
   it("is not one on our own side: a source that takes its time is waited for", async () => {
@@ -206,6 +246,22 @@ describe("nothing is repeated unseen", () => {
     expect(seen.filter(({ path }) => path === "/token").length).toBe(1);
     const uploads = seen.filter(({ method, path }) => method === "POST" && path !== "/token");
     expect(uploads.map((upload) => partsOf(upload)[1]?.bytes.equals(every))).toEqual([true, true]);
+  });
+
+  it("and a refusal that comes after another call's renewal costs no second one", async () => {
+    let late: (() => void) | undefined;
+    const { api, seen } = await driveAt((request, response) => {
+      const refuse = () => json(response, 401, failure(401, "authError"));
+      if (request.headers.authorization === "Bearer ya29.first")
+        return request.path.endsWith("late") ? void (late = refuse) : refuse();
+      json(response, 200, FILE);
+    });
+    const second = api.get("late");
+    while (late === undefined) await new Promise(setImmediate);
+    await api.get("id1");
+    late();
+    await second;
+    expect(seen.filter(({ path }) => path === "/token").length).toBe(1);
   });
 
   it("and one that is refused again ends the call", async () => {
@@ -319,7 +375,8 @@ describe("upload sessions", () => {
   it("a token that is refused in the middle is renewed, and the piece asked for again by whoever has its bytes", async () => {
     const { api, url, seen } = await driveAt((_, response) => void json(response, 401, failure(401, "authError")));
     const chunk = { offset: 0, length: 3, total: 9, bytes: chunks(text("abc")) };
-    await expect(api.sendChunk(`${url}s`, chunk)).rejects.toMatchObject({ kind: "transient" });
+    const error = { kind: "transient", message: expect.stringContaining("had to be renewed") };
+    await expect(api.sendChunk(`${url}s`, chunk)).rejects.toMatchObject(error);
     expect(seen.map(({ path }) => path)).toEqual(["/s", "/token"]);
   });
 
@@ -399,6 +456,29 @@ describe("no request leaves for another place", () => {
     const { api, seen } = await driveAt(stored);
     await api.create("id1", { name: "x" }, every);
     expect(seen.length).toBe(1);
+  });
+});
+
+describe("a search", () => {
+  const pages: Handler = (request, response) =>
+    request.query.has("pageToken")
+      ? void json(response, 400, failure(400, "invalid"))
+      : void json(response, 200, { files: [{ id: "id1", name: "a" }], nextPageToken: "next" });
+  const read = async (handler: Handler) => {
+    const { api } = await driveAt(handler);
+    for await (const { id } of api.search("trashed = false")) expect(id).toBe("id1");
+  };
+
+  it("whose page token has grown too old has to start again, and a wrong one does not", async () => {
+    await expect(read(pages)).rejects.toMatchObject({ kind: "transient" });
+    await expect(read((_, response) => void json(response, 400, failure(400, "invalid")))).rejects.toMatchObject({
+      kind: "unsupported",
+    });
+  });
+
+  it("that left something out is not complete", async () => {
+    const part: Handler = (_, response) => void json(response, 200, { files: [], incompleteSearch: true });
+    await expect(read(part)).rejects.toMatchObject({ kind: "transient" });
   });
 });
 
