@@ -7,13 +7,14 @@ import { join } from "node:path";
 import { build } from "tsdown";
 
 export interface Bundle {
-  /** Path of the child's program. */
+  /** Paths of the children's programs: one that saves, one that saves and uploads to Drive. */
   readonly writer: string;
+  readonly drive: string;
   remove(): void;
 }
 
 /** Built inside the project, so that the native SQLite is found from there. */
-export async function bundleChildren(): Promise<Bundle> {
+export async function bundleChildren(only?: "writer" | "drive"): Promise<Bundle> {
   const project = join(import.meta.dirname, "../..");
   const cache = join(project, "node_modules/.cache");
   mkdirSync(cache, { recursive: true });
@@ -21,7 +22,9 @@ export async function bundleChildren(): Promise<Bundle> {
   await build({
     config: false,
     cwd: project,
-    entry: { writer: "scripts/campaign/writer.child.ts" },
+    entry: Object.fromEntries(
+      ["writer", "drive"].filter((name) => name === (only ?? name)).map((name) => [name, `scripts/campaign/${name}.child.ts`]),
+    ),
     outDir: folder,
     clean: false,
     format: "esm",
@@ -35,5 +38,9 @@ export async function bundleChildren(): Promise<Bundle> {
     deps: { neverBundle: [/^better-sqlite3$/], onlyBundle: false },
     inputOptions: { resolve: { mainFields: ["module", "main"] }, experimental: { attachDebugInfo: "none" } },
   });
-  return { writer: join(folder, "writer.js"), remove: () => rmSync(folder, { recursive: true }) };
+  return {
+    writer: join(folder, "writer.js"),
+    drive: join(folder, "drive.js"),
+    remove: () => rmSync(folder, { recursive: true }),
+  };
 }

@@ -194,10 +194,11 @@ export function createGdriveTarget(context: DriverContext): Target {
         signal: guard.signal,
       });
 
+    const same = (file: DriveFile) =>
+      file.size === body.size &&
+      (file.sha256 === undefined ? bytes !== undefined && file.md5 === md5(bytes) : file.sha256 === body.sha256);
+
     const create = async (): Promise<Entry> => {
-      const same = (file: DriveFile) =>
-        file.size === body.size &&
-        (file.sha256 === undefined ? bytes !== undefined && file.md5 === md5(bytes) : file.sha256 === body.sha256);
       const file = await make(on, key, same, guard, (id, folder) => {
         const all = { ...facts, parents: [folder] };
         return bytes ? api.create(id, all, bytes, guard) : large({ create: id }, all);
@@ -261,10 +262,14 @@ export function createGdriveTarget(context: DriverContext): Target {
       }
       done = await replace(id, known, expect.rev);
     } else if (expect === "absent") {
-      if (!known || known.made) {
-        if (await look(on, key, guard)) throw conflict(key, "is already there");
-      }
-      done = await create();
+      const there = !known || known.made ? await look(on, key, guard) : undefined;
+      if (there) {
+        if (known?.loser === undefined || !same(there)) throw conflict(key, "is already there");
+        // the older twin has these bytes by now, so that the younger one of ours can go
+        await api.trash(known.loser, guard).catch(absent);
+        await journal.saw(key, there);
+        done = entryOf(key, there);
+      } else done = await create();
     } else {
       const there = known?.made === true ? known.id : (await look(on, key, guard))?.id;
       try {
@@ -294,6 +299,7 @@ export function createGdriveTarget(context: DriverContext): Target {
     if (same(file)) return entryOf(to, file);
     // Drive copies what is there now: someone wrote between our look and the copy
     await api.remove(file.id, undefined, guard);
+    on.twins.gone(file.id);
     await journal.forget(to);
     throw conflict(from, "was changed by someone else while it was copied");
   };
@@ -307,6 +313,7 @@ export function createGdriveTarget(context: DriverContext): Target {
     if (expect && (revOf(file) !== expect.rev || (expect.id !== undefined && expect.id !== file.id)))
       throw conflict(key, "was changed by someone else");
     await api.remove(file.id, expect && file.etag, guard);
+    on.twins.gone(file.id);
     await journal.forget(key);
     const folder = await folders.find(dirOf(key), guard);
     if (folder !== undefined) shelf.drop(folder);

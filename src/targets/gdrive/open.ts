@@ -91,7 +91,7 @@ export async function openDrive(context: DriverContext): Promise<Drive> {
     journal,
     folders,
     shelf,
-    twins: createTwins(api, journal, memory),
+    twins: createTwins({ api, journal, memory, clock }),
     etags: { moved: 0 },
     close: () => ids.close().catch(ignoreClosed),
   };

@@ -1,19 +1,23 @@
 /**
- * Two machines that make the same new file at the same moment leave two: Drive has no "only if absent" for a name. One
- * look after a batch finds them. The older one counts, on every machine; whoever made the younger one sends its bytes again, to the older.
+ * Two machines that make the same new file at the same moment leave two: Drive has no "only if absent" for a name. A
+ * look after a batch finds them. The older one counts, on every machine; whoever made the younger one sends its bytes again, to
+ * the older, unless that one has them already. Drive's listing may lag, so a look counts only once it shows what we made ourselves.
  * @module
  */
+import type { Clock } from "../../core/clock.ts";
 import type { Key } from "../../core/key.ts";
 import type { DriverMemory } from "../../core/target.ts";
 import type { Asked, DriveApi, DriveFile } from "./api.ts";
-import { byAge, quoted } from "./folders.ts";
+import { absent, byAge, quoted } from "./folders.ts";
 import type { Journal } from "./journal.ts";
 import { isBlob } from "./shelf.ts";
 
 export interface Twins {
   /** A file was made in a folder: to be looked at. */
   made(folder: string, dir: string, file: DriveFile): Promise<void>;
-  /** Keys whose file of ours is the younger of two. From now on the older one is theirs. */
+  /** It was removed again. */
+  gone(id: string): void;
+  /** Keys whose file of ours is the younger of two. From now on the older one is theirs; told again until that one has their bytes. */
   audit(asked?: Asked): Promise<Key[]>;
 }
 
@@ -22,6 +26,9 @@ const MARK = "unaudited/";
 const GROUP = 50;
 /** What was made this long before our first file may have been invisible when we looked. */
 const BEFORE_MS = 120_000;
+/** Looks, each after twice the pause of the one before, until what does not show is left to the next audit. */
+const LOOKS = 7;
+const PAUSE_MS = 100;
 
 interface Mark {
   readonly dir: string;
@@ -29,11 +36,19 @@ interface Mark {
   readonly since: string;
 }
 
-export function createTwins(api: Pick<DriveApi, "search">, journal: Journal, memory: DriverMemory): Twins {
-  const marked = new Set<string>();
+export interface TwinsParts {
+  readonly api: Pick<DriveApi, "search" | "trash">;
+  readonly journal: Journal;
+  readonly memory: DriverMemory;
+  readonly clock: Pick<Clock, "sleep">;
+}
+
+export function createTwins({ api, journal, memory, clock }: TwinsParts): Twins {
+  /** Ids of what this process made and no audit has looked for yet, by folder. */
+  const fresh = new Map<string, Mark & { readonly ids: Set<string> }>();
   const keyIn = (dir: string, name: string) => (dir === "" ? name : `${dir}/${name}`) as Key;
 
-  const lostIn = async (files: readonly DriveFile[], dirs: ReadonlyMap<string, string>): Promise<Key[]> => {
+  const lostIn = async (files: readonly DriveFile[], dirs: ReadonlyMap<string, string>, asked?: Asked): Promise<Key[]> => {
     const oldest = new Map<string, DriveFile>();
     for (const file of files.filter(isBlob).toSorted(byAge))
       for (const dir of file.parents.flatMap((id) => dirs.get(id) ?? [])) {
@@ -41,40 +56,65 @@ export function createTwins(api: Pick<DriveApi, "search">, journal: Journal, mem
         if (!oldest.has(key)) oldest.set(key, file);
       }
     const lost: Key[] = [];
-    for (const [text, { id }] of oldest) {
+    for (const [text, winner] of oldest) {
       const key = text as Key;
       const known = await journal.of(key);
-      if (!known?.made || known.id === id || !files.some((file) => file.id === known.id)) continue;
-      await journal.set(key, { id, made: true, loser: known.id });
+      const own = files.find(({ id }) => id === (known?.loser ?? known?.id));
+      if (!known?.made || !own || own.id === winner.id) continue;
+      const same = isSame(own, winner);
+      if (same) await api.trash(own.id, asked).catch(absent);
+      await journal.set(key, { id: winner.id, made: true, ...(same ? {} : { loser: own.id }) });
       lost.push(key);
     }
     return lost;
   };
 
+  const childrenOf = async (folders: readonly string[], since: string, asked?: Asked): Promise<DriveFile[]> => {
+    const parents = folders.map((id) => `${quoted(id)} in parents`).join(" or ");
+    const files: DriveFile[] = [];
+    for await (const file of api.search(`(${parents}) and createdTime > '${since}' and trashed = false`, asked)) files.push(file);
+    return files;
+  };
+
   return {
-    async made(folder, dir, { createdTime }) {
-      if (marked.has(folder)) return;
-      marked.add(folder);
-      await memory.set(`${MARK}${folder}`, JSON.stringify({ dir, since: createdTime } satisfies Mark));
+    async made(folder, dir, { id, createdTime }) {
+      const mark: Mark = { dir, since: createdTime };
+      const known = fresh.get(folder);
+      fresh.set(folder, { ...(known ?? mark), ids: (known?.ids ?? new Set()).add(id) });
+      if (known || (await memory.get(`${MARK}${folder}`)) !== undefined) return;
+      await memory.set(`${MARK}${folder}`, JSON.stringify(mark));
+    },
+    gone(id) {
+      for (const { ids } of fresh.values()) ids.delete(id);
     },
     async audit(asked) {
-      const marks = (await memory.list(MARK)).map(
-        ([name, value]) => [name.slice(MARK.length), JSON.parse(value) as Mark] as const,
-      );
-      marked.clear();
+      const marks = [...fresh].map(([id, { dir, since }]) => [id, { dir, since }] as const);
+      for (const [name, value] of await memory.list(MARK))
+        if (!fresh.has(name.slice(MARK.length))) marks.push([name.slice(MARK.length), JSON.parse(value) as Mark]);
       const lost: Key[] = [];
       for (let at = 0; at < marks.length; at += GROUP) {
         const group = marks.slice(at, at + GROUP);
+        const folders = group.map(([id]) => id);
         const first = Math.min(...group.map(([, { since }]) => Date.parse(since)));
         const since = new Date(first - BEFORE_MS).toISOString();
-        const parents = group.map(([id]) => `${quoted(id)} in parents`).join(" or ");
-        const files: DriveFile[] = [];
-        for await (const file of api.search(`(${parents}) and createdTime > '${since}' and trashed = false`, asked))
-          files.push(file);
-        lost.push(...(await lostIn(files, new Map(group.map(([id, { dir }]) => [id, dir])))));
-        for (const [id] of group) await memory.delete(`${MARK}${id}`);
+        const made = group.map(([id]) => [id, [...(fresh.get(id)?.ids ?? [])]] as const);
+        for (const id of folders) fresh.delete(id);
+        let files = await childrenOf(folders, since, asked);
+        const hidden = () => made.filter(([, ids]) => ids.some((id) => !files.some((file) => file.id === id)));
+        for (let look = 1; look < LOOKS && hidden().length > 0; look++) {
+          await clock.sleep(PAUSE_MS * 2 ** (look - 1), asked?.signal);
+          files = await childrenOf(folders, since, asked);
+        }
+        const found = await lostIn(files, new Map(group.map(([id, { dir }]) => [id, dir])), asked);
+        lost.push(...found);
+        if (found.length > 0) continue; // the next audit sees that they were sent again
+        const later = new Set(hidden().map(([id]) => id));
+        for (const id of folders) if (!later.has(id) && !fresh.has(id)) await memory.delete(`${MARK}${id}`);
       }
       return lost;
     },
   };
 }
+
+const isSame = (a: DriveFile, b: DriveFile): boolean =>
+  a.size === b.size && a.md5 === b.md5 && a.sha256 === b.sha256 && (a.sha256 ?? a.md5) !== undefined;
