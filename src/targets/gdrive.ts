@@ -397,7 +397,6 @@ export function createGdriveTarget(context: DriverContext): Target {
       const { journal, folders, shelf } = await drive();
       const fresh = new Map<string, Key[]>();
       for (const key of keys) if (!(await journal.of(key))) fresh.set(dirOf(key), [...(fresh.get(dirOf(key)) ?? []), key]);
-      shelf.begin();
       await folders.needAll(fresh.keys(), call);
       for (const [dir, files] of fresh) await shelf.look(await folders.need(dir, call), files, call);
     },

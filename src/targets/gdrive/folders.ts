@@ -115,6 +115,7 @@ export function createFolders({ api, ids, memory, claim, clock, top, root, onMad
       await clock.sleep(100 * 2 ** look, asked?.signal);
       children = await childrenOf(parent, asked);
     }
+    listed = { parent, at: clock.now(), children };
     for (const [path, id] of made) {
       const oldest = children.find(({ name }) => name === nameOf(path))?.id ?? id;
       if (oldest === id) {
@@ -131,10 +132,10 @@ export function createFolders({ api, ids, memory, claim, clock, top, root, onMad
   };
 
   const makeIn = async (parentPath: string, paths: readonly string[], asked?: Asked) => {
-    listed = undefined;
     const parent = await idOf(parentPath);
     if (parent === undefined) throw new TargetError("transient", `the folder ${parentPath} vanished while folders were made`);
-    const children = ours.has(parent) ? [] : await childrenOf(parent, asked);
+    // what other processes here made is in the memory; what another machine made a moment ago shows when we settle
+    const children = ours.has(parent) ? [] : await glance(parent, asked);
     const missing: string[] = [];
     for (const path of paths) {
       const there = children.find(({ name }) => name === nameOf(path));

@@ -9,9 +9,10 @@ import { byAge, quoted } from "./folders.ts";
 export interface Shelf {
   /** Files of that name in a folder, oldest first; asked of Drive, unless a batch has looked for this key within the last minute. */
   named(folder: string, key: string, asked?: Asked): Promise<DriveFile[]>;
-  /** A batch begins: what was seen before is forgotten. */
-  begin(): void;
-  /** Looks at a whole folder for a batch of new files, unless that would take more requests than there are files. */
+  /**
+   * Looks at a whole folder for a batch of new files, unless that would take more requests than there are files. A folder that was just made, and
+   * one where each of them was looked for within the last minute, is not looked at again.
+   */
   look(folder: string, keys: readonly string[], asked?: Asked): Promise<void>;
   /** A folder that was just made is empty. */
   isNew(folder: string): void;
@@ -26,7 +27,7 @@ export const isBlob = ({ mimeType }: DriveFile): boolean =>
   mimeType !== FOLDER && !mimeType.startsWith("application/vnd.google-apps.");
 
 export function createShelf(api: Pick<DriveApi, "search">, clock: Pick<Clock, "now">): Shelf {
-  const seen = new Map<string, { readonly at: number; readonly names: Map<string, DriveFile[]> }>();
+  const seen = new Map<string, { readonly at: number; readonly made: boolean; readonly names: Map<string, DriveFile[]> }>();
   const fresh = (folder: string) => {
     const found = seen.get(folder);
     return found && Math.abs(clock.now() - found.at) < FRESH_MS ? found.names : undefined;
@@ -46,22 +47,21 @@ export function createShelf(api: Pick<DriveApi, "search">, clock: Pick<Clock, "n
       for await (const file of api.search(query, asked)) if (file.name === name && isBlob(file)) found.push(file);
       return found.toSorted(byAge);
     },
-    begin() {
-      seen.clear();
-      looked.clear();
-    },
     async look(folder, keys, asked) {
+      const again = fresh(folder) !== undefined && (seen.get(folder)?.made === true || keys.every((key) => looked.has(key)));
       for (const key of keys) looked.add(key);
-      if (seen.has(folder) || keys.length < 2) return;
+      if (again) return;
+      seen.delete(folder);
+      if (keys.length < 2) return;
       const [at, names] = [clock.now(), new Map<string, DriveFile[]>()];
       let count = 0;
       for await (const file of api.search(`${quoted(folder)} in parents and trashed = false`, asked)) {
         if (++count > PAGE * keys.length) return;
         if (isBlob(file)) add(names, file);
       }
-      seen.set(folder, { at, names });
+      seen.set(folder, { at, made: false, names });
     },
-    isNew: (folder) => void seen.set(folder, { at: clock.now(), names: new Map() }),
+    isNew: (folder) => void seen.set(folder, { at: clock.now(), made: true, names: new Map() }),
     drop: (folder) => void seen.delete(folder),
   };
 }
