@@ -6,7 +6,6 @@
 import { chmod, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { ownKey, type Key } from "../core/key.ts";
-import type { TargetWriter } from "../state/segments.ts";
 import { checkArchive, checkData, checkHeads } from "./doctor-content.ts";
 import { checkHistory, checkLogs } from "./doctor-logs.ts";
 import { faultOf, plural, statOf, type Check, type DoctorParts, type DoctorTarget, type Finding, type Found } from "./finding.ts";
@@ -26,6 +25,7 @@ const CHECKS: Readonly<Record<string, Check>> = {
   logs: checkLogs,
   clock: checkClock,
   targets: checkTargets,
+  writers: checkWriters,
   conflicts: checkConflicts,
   jobs: checkJobs,
 };
@@ -139,24 +139,31 @@ async function* checkTargets(parts: DoctorParts): AsyncGenerator<Found, string> 
       };
     const { found, fact } = await look(parts, target);
     yield* found;
-    facts.push(fact + sayWriters(await parts.state.segments.writers(name)));
+    facts.push(fact);
     const { code } = await parts.state.ledger.target(name);
     if (code !== null && code !== "E_CONFLICT" && !found.some((one) => one.code === code))
       yield { message: `the last upload to ${name} failed`, code, cure: "See the jobs below, or `aftersave log uploads`." };
-    const history = await parts.state.segments.fault(name);
-    if (history !== null && history !== code)
-      yield {
-        message: `the history could not be sent to ${name}`,
-        code: history,
-        cure: "The next worker tries again; `aftersave flush` tries now.",
-      };
     if (localPath !== undefined) yield* checkSpace(parts, name, localPath);
   }
   return enabled.length === 0 ? "none is enabled" : facts.join("; ");
 }
 
-const sayWriters = (writers: readonly TargetWriter[]): string =>
-  writers.length < 2 ? "" : ` (${writers.length} writers: ${writers.map(({ host, writer }) => host ?? writer).join(", ")})`;
+/** Who writes where, as far as it was seen: no target is asked. */
+async function* checkWriters({ state, targets }: DoctorParts): AsyncGenerator<Found, string> {
+  const shared: string[] = [];
+  for (const { name, enabled } of targets) {
+    const [writers, code] = [await state.segments.writers(name), await state.segments.fault(name)];
+    if (enabled && code !== null)
+      yield {
+        message: `the history could not be sent to ${name}`,
+        code,
+        cure: "The next worker tries again; `aftersave flush` tries now.",
+      };
+    if (writers.length > 1)
+      shared.push(`${name}: ${writers.length} writers (${writers.map(({ host, writer }) => host ?? writer).join(", ")})`);
+  }
+  return shared.length === 0 ? "no other writer was seen at a target" : shared.join("; ");
+}
 
 /** Asks the target how it is, or for one small thing, once; nothing is written. */
 async function look({ state }: DoctorParts, { name, open, examine }: DoctorTarget): Promise<{ found: Found[]; fact: string }> {

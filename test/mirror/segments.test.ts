@@ -190,6 +190,8 @@ describe("when", () => {
       oldest_pending_at: expect.any(String) as string,
       targets: { drive: { state: "failing", code: "E_TARGET_QUOTA" } },
     });
+    const findings = await memory.doctor();
+    expect(findings.filter(({ code }) => code === "E_TARGET_QUOTA")).toMatchObject([{ part: "writers", level: "warning" }]);
     full = false;
     await memory.work();
     expect(segmentsOf(place)).toEqual([]); // a moment ago

@@ -33,7 +33,7 @@ describe("doctor", () => {
     const findings = await memory.doctor();
     expect(bad(findings)).toEqual([]);
     const parts = ["config", "permissions", "locks", "state", "history", "heads", "archive", "saves", "data", "logs", "clock"];
-    expect(findings.map(({ part }) => part)).toEqual([...parts, "targets", "conflicts", "jobs"]);
+    expect(findings.map(({ part }) => part)).toEqual([...parts, "targets", "writers", "conflicts", "jobs"]);
     expect(findings.every(({ cure, code, fixed, message }) => cure === null && code === null && !fixed && message !== "")).toBe(
       true,
     );
