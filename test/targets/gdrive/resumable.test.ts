@@ -1,4 +1,9 @@
+import { type ChildProcess, fork } from "node:child_process";
 import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
 import { inspect } from "node:util";
 import fc from "fast-check";
@@ -7,7 +12,7 @@ import { TargetError } from "../../../src/core/errors.ts";
 import type { Chunks, DriverMemory, Source } from "../../../src/core/target.ts";
 import type { DriveApi, DriveFile, Facts, Progress } from "../../../src/targets/gdrive/api.ts";
 import { type ResumableOptions, uploadResumable } from "../../../src/targets/gdrive/resumable.ts";
-import { anySeed, seededRandom, sourceOf } from "../../../src/testing/index.ts";
+import { anySeed, seededRandom, sourceOf, startDriveEmulator } from "../../../src/testing/index.ts";
 
 const STEP = 256 * 1024;
 const MiB = 1024 * 1024;
@@ -637,4 +642,47 @@ describe("uploadResumable", () => {
     );
     await fc.assert(property, { numRuns: 300, seed });
   });
+});
+
+test("a process that is killed half-way through 64 MiB: the next one sends the rest, at most 1.1 times the bytes in all", async () => {
+  const size = 64 * MiB;
+  const folder = await mkdtemp(join(tmpdir(), "aftersave-resumable-"));
+  const emulator = await startDriveEmulator();
+  const children: ChildProcess[] = [];
+  try {
+    await writeFile(join(folder, "drive_token.json"), JSON.stringify(emulator.authorizedUser()), { mode: 0o600 });
+    const run = (stopAt: number) => {
+      const args = [folder, emulator.rootUrl, emulator.tokenUrl, String(size), String(stopAt)];
+      const child = fork(new URL("resumable.child.ts", import.meta.url), args, { execArgv: ["--import", "tsx"] });
+      children.push(child);
+      return child;
+    };
+    // In the middle of the third chunk, where Drive keeps whole steps of what arrived.
+    const first = run(40 * MiB + 100_000);
+    expect((await once(first, "message"))[0]).toBe("hangs");
+    first.kill("SIGKILL");
+    expect(await once(first, "exit")).toEqual([null, "SIGKILL"]);
+    expect(emulator.account.find("MemoryVDB/Core/Big.bin")).toEqual([]);
+
+    const second = run(0);
+    const [[result], [code]] = await Promise.all([once(second, "message"), once(second, "exit")]);
+    expect(code).toBe(0);
+    const { entry, told, left } = result as { entry: { size: number; hash: { hex: string } }; told: number[]; left: unknown[] };
+    const files = emulator.account.find("MemoryVDB/Core/Big.bin");
+    expect(files).toHaveLength(1);
+    expect(files).toMatchObject([{ size, sha256: entry.hash.hex }]);
+    expect(files[0]!.revisions).toHaveLength(1);
+    expect(told[0]).toBeGreaterThanOrEqual(32 * MiB);
+    expect(told.at(-1)).toBe(size);
+    expect(left).toEqual([]);
+    const sent = emulator.requests.filter(({ api }) => api === "upload.chunk").reduce((sum, { bytesIn }) => sum + bytesIn, 0);
+    console.info(`64 MiB killed half-way: ${(sent / size).toFixed(4)} times its bytes sent`);
+    expect(sent).toBeGreaterThanOrEqual(size);
+    expect(sent).toBeLessThanOrEqual(1.1 * size);
+    expect(emulator.counts()).toMatchObject({ "v2.files.insert": 1, "upload.chunk": 5, "upload.status": 1 });
+  } finally {
+    for (const child of children) child.kill("SIGKILL");
+    await emulator.close();
+    await rm(folder, { recursive: true, force: true });
+  }
 });
