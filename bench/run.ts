@@ -5,6 +5,7 @@
 import { writeFileSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
 import { fileURLToPath } from "node:url";
+import { driveRows } from "./drive.ts";
 import { table, type Row } from "./measure.ts";
 import { memoryRows, skipRows } from "./processes.ts";
 import { bigAppendRows, fsyncRows, manyFilesRows, saveRows } from "./saves.ts";
@@ -16,6 +17,7 @@ const parts: Readonly<Record<string, () => Promise<Row[]> | Row[]>> = {
   many: manyFilesRows,
   skip: skipRows,
   memory: memoryRows,
+  drive: driveRows,
 };
 
 const asked = process.argv.slice(2);
