@@ -161,7 +161,7 @@ describe("a time limit", () => {
     const credentials = await signIn(url, `${url}token`, { expiry_date: 1 });
     const api = createGoogleApi({ credentials, rootUrl: url, timeoutMs: 150 });
     await expect(api.get("id1")).rejects.toMatchObject({ kind: "transient", message: expect.stringContaining("no progress") });
-  });
+  }, 15_000); // the token call has a longer limit of its own
 
   it("runs again once a slow source has come to its end", async () => {
     const { api, url } = await driveAt(() => undefined, { timeoutMs: 150 });
