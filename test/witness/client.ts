@@ -15,7 +15,7 @@ export async function run(
   env: Readonly<Record<string, string>>,
   input = "",
 ): Promise<Ended> {
-  const child = spawn(program, args, { env, timeout: 50_000 });
+  const child = spawn(program, args, { env, timeout: 100_000 });
   const ended = new Promise<number | null>((resolve, reject) => child.once("error", reject).once("close", resolve));
   child.stdin.end(input);
   const [code, stdout, stderr] = await Promise.all([ended, text(child.stdout), text(child.stderr)]);
