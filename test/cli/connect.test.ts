@@ -1,10 +1,11 @@
 // Signing in as a person does it: the program in a process of its own, a browser that opens what it prints.
-import { chmodSync, existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { chmodSync, existsSync, mkdirSync, readdirSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { once } from "node:events";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { type DriveEmulator, type DriveEmulatorOptions, startDriveEmulator } from "../../src/testing/drive-emulator.ts";
-import { ask, makeRoot, put, read, run, start, type RunOptions } from "./program.ts";
+import { ask, makeRoot, programOf, put, read, run, start, type RunOptions } from "./program.ts";
 
 interface Setting {
   readonly root: string;
@@ -136,6 +137,37 @@ describe("connect", () => {
     expect((await connect(it, ["--no-browser", "--client", download])).code).toBe(0);
     expect((statSync(join(it.root, "private/client.json")).mode & 0o777).toString(8)).toBe("600");
   });
+
+  // `script` (util-linux) gives the program a terminal
+  it.runIf(process.platform === "linux" && existsSync("/usr/bin/script"))(
+    "asks for the client on a terminal, where Ctrl-C is what it always is",
+    async () => {
+      const it = await setting();
+      const download = join(it.root, "my client.json");
+      renameSync(join(it.root, "drive_client.json"), download);
+      for (const [keys, code] of [
+        ["\u0003", 4],
+        ["\n", 4],
+        [`'${download}'\n`, 0],
+      ] as const) {
+        const command = [process.execPath, programOf(), "--root", it.root, "connect", "cloud", "--no-browser"].join(" ");
+        const terminal = spawn("/usr/bin/script", ["-qec", command, "/dev/null"], { env: { ...process.env, NODE_OPTIONS: "" } });
+        let shown = "";
+        let typed = false;
+        let opening: Promise<unknown> | undefined;
+        terminal.stdout.on("data", (data: Buffer) => {
+          shown += data.toString();
+          if (!typed && shown.includes("JSON file: ")) typed = terminal.stdin.write(keys);
+          const address = /^http:\S+auth\?\S+(?=\r?\n)/m.exec(shown)?.[0];
+          if (address !== undefined) opening ??= fetch(address);
+        });
+        expect(await once(terminal, "close")).toEqual([code, null]);
+        await opening;
+        expect(shown).toContain("https://console.cloud.google.com/");
+      }
+      expect((statSync(join(it.root, "drive_client.json")).mode & 0o777).toString(8)).toBe("600");
+    },
+  );
 
   it("Ctrl-C ends the waiting: exit 4, nothing stored, no port left", async () => {
     const it = await setting();

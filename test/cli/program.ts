@@ -51,7 +51,7 @@ const place = ({ cwd, env }: RunOptions) => ({
   cwd: cwd ?? tmpdir(),
   env: { ...process.env, NODE_OPTIONS: "", AFTERSAVE_NO_BACKGROUND: "1", AFTERSAVE_ROOT: "", TZ: "UTC", ...env },
 });
-const programOf = ({ program = "main" }: RunOptions) => join(folder, `dist/cli/${program}.js`);
+export const programOf = ({ program = "main" }: RunOptions = {}) => join(folder, `dist/cli/${program}.js`);
 
 export function start(args: readonly string[], options: RunOptions = {}): ChildProcessWithoutNullStreams {
   return spawn(process.execPath, [programOf(options), ...args], place(options));

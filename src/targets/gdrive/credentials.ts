@@ -123,7 +123,7 @@ function steer(transporter: Transporter, options: CredentialsOptions, is: { robo
   transporter.interceptors.response.add({
     rejected: (error: unknown) => {
       if (!isTokenCall(error, tokenUrl)) throw error;
-      throw faultOf(error, `renew the sign-in of ${name}`, { name, serviceAccount: is.robot });
+      throw faultOf(error, `sign in to ${name}`, { name, serviceAccount: is.robot });
     },
   });
 }

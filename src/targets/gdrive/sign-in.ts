@@ -53,7 +53,10 @@ async function clientFor({ name, tokenFile, clientFile, claim }: CredentialsOpti
   if (!client) {
     const named = await dialogue.ask?.(`There is no ${clientFile} yet.\n  ${steps}`, "Path of the downloaded JSON file");
     if (named === undefined)
-      throw refuse(`there is no OAuth client to sign in to ${name} with: ${clientFile} does not exist`, steps);
+      throw refuse(
+        `there is no OAuth client to sign in to ${name} with: ${clientFile} does not exist`,
+        dialogue.ask ? `Run \`aftersave connect ${name}\` again when you have its file.` : steps,
+      );
     client = await adoptClientFile(named, clientFile, claim);
   }
   if (client.web)
@@ -154,7 +157,10 @@ async function listen(name: string, state: string, take: (code: string, redirect
         `Not signed in: ${name}`,
         error instanceof AftersaveError ? `${error.message}. ${error.hint ?? ""}` : "The terminal says why.",
       );
-    response.once("close", () => (error === undefined ? settle?.resolve() : settle?.reject(error)));
+    const done = () => (error === undefined ? settle?.resolve() : settle?.reject(error));
+    if (response.closed)
+      done(); // the page was closed before its answer
+    else response.once("close", done);
   };
   const server = createServer(
     (request, response) => void handle(request, response).catch((error: unknown) => settle?.reject(error)),

@@ -142,6 +142,25 @@ describe("connect", () => {
     expect(drive.requests.filter(({ api }) => api === "oauth.token")).toHaveLength(1);
   });
 
+  it("is signed in also when the page is closed before its answer", async () => {
+    const drive = await emulator();
+    const { context, read } = setting(drive);
+    const { signedIn } = await signIn(context, async (address) => {
+      const back = await agreed(address);
+      const closing = new AbortController();
+      drive.faults.add({
+        when: ({ api }) => {
+          if (api === "oauth.token") closing.abort();
+          return false;
+        },
+        do: { kind: "cut" },
+      });
+      await expect(look(back, { signal: closing.signal })).rejects.toThrow();
+    });
+    expect(signedIn).toBeDefined();
+    expect(read()).toMatchObject({ type: "authorized_user" });
+  });
+
   it("is refused by Google when the verifier is not the challenge's: a code that was asked for by someone else is worth nothing", async () => {
     const drive = await emulator();
     const { context, tokenFile } = setting(drive);
