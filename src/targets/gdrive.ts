@@ -45,7 +45,11 @@ const revOf = (file: DriveFile) => entryOf("" as Key, file).rev;
 const factsOf = (key: Key, sha256: string, version: string | undefined): Facts => ({
   name: nameOf(key),
   // at most 124 bytes each, key and value together
-  appProperties: { aftersave_key: digest(key), aftersave_sha256: sha256, aftersave_version: version ?? null },
+  appProperties: {
+    aftersave_key: digest(key),
+    aftersave_sha256: sha256,
+    ...(version !== undefined && { aftersave_version: version }),
+  },
 });
 
 /** All bytes of a small body, proven to be the ones that it promises. */
@@ -295,7 +299,11 @@ export function createGdriveTarget(context: DriverContext): Target {
     if ((!known || known.made) && (await look(on, to, guard))) throw conflict(to, "is already there");
     const same = (file: DriveFile) => file.size === source.size && file.md5 === source.md5 && file.sha256 === source.sha256;
     const facts = factsOf(to, source.sha256 ?? "", undefined);
-    const file = await make(on, to, same, guard, (id, folder) => api.copy(source.id, id, { ...facts, parents: [folder] }, guard));
+    // a copy takes over what is not said anew
+    const appProperties = { ...facts.appProperties, aftersave_version: null };
+    const file = await make(on, to, same, guard, (id, folder) =>
+      api.copy(source.id, id, { ...facts, appProperties, parents: [folder] }, guard),
+    );
     if (same(file)) return entryOf(to, file);
     // Drive copies what is there now: someone wrote between our look and the copy
     await api.remove(file.id, undefined, guard);
