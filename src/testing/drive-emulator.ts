@@ -5,6 +5,8 @@
  */
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createAccess } from "./drive-emulator/access.ts";
 import { createAccount } from "./drive-emulator/account.ts";
@@ -79,6 +81,14 @@ async function* cutAfter(body: Body, limit: number): Body {
     yield chunk;
   }
   throw new Cut();
+}
+
+async function* trickle(bytes: Buffer, perSecond: number): Body {
+  const step = Math.max(1, Math.ceil(perSecond / 20));
+  for (let at = 0; at < bytes.length; at += step) {
+    await sleep((1000 * step) / perSecond);
+    yield bytes.subarray(at, at + step);
+  }
 }
 
 async function* single(bytes: Buffer): Body {
@@ -383,36 +393,16 @@ export async function startDriveEmulator(options: DriveEmulatorOptions = {}): Pr
     return { ...incoming, method: method.toUpperCase(), url };
   }
 
-  function write(res: ServerResponse, chunk: Buffer): Promise<void> {
-    return new Promise((resolve) => {
-      if (res.destroyed || res.write(chunk)) return resolve();
-      const done = () => {
-        res.off("drain", done).off("close", done);
-        resolve();
-      };
-      res.on("drain", done).on("close", done);
-    });
-  }
-
   async function send(res: ServerResponse, { status, headers, bytes }: Sendable, fault?: FaultAction): Promise<void> {
-    const length = sizeOf(bytes);
     const bare = status === 204 || status === 304;
-    res.writeHead(status, { date: new Date(now()).toUTCString(), ...headers, ...(!bare && { "content-length": length }) });
+    const length = bare ? {} : { "content-length": sizeOf(bytes) };
+    res.writeHead(status, { date: new Date(now()).toUTCString(), ...headers, ...length });
     if (fault?.kind === "stall") {
       res.flushHeaders();
-      const [start] = [Buffer.concat(bytes).subarray(0, fault.afterBytes ?? 0)];
-      if (start.length > 0) await write(res, start);
-      return;
-    }
-    if (fault?.kind === "slow") {
-      const all = Buffer.concat(bytes);
-      const step = Math.max(1, Math.ceil(fault.bytesPerSecond / 20));
-      for (let at = 0; at < all.length && !res.destroyed; at += step) {
-        await sleep((1000 * step) / fault.bytesPerSecond);
-        await write(res, all.subarray(at, at + step));
-      }
-    } else for (const chunk of bytes) await write(res, chunk);
-    res.end();
+      res.write(Buffer.concat(bytes).subarray(0, fault.afterBytes));
+    } else if (fault?.kind === "slow") await pipeline(trickle(Buffer.concat(bytes), fault.bytesPerSecond), res);
+    else if (bytes.length <= 1) res.end(bytes[0]);
+    else await pipeline(Readable.from(bytes), res);
   }
 
   const emulator: DriveEmulator = {
