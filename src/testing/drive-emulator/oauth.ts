@@ -41,8 +41,6 @@ export interface OAuthSettings {
   readonly tokenUrl: () => string;
 }
 
-export type OAuth = ReturnType<typeof createOAuth>;
-
 const loopback = (redirect: string): boolean => {
   if (!URL.canParse(redirect)) return false;
   const { protocol, hostname } = new URL(redirect);
