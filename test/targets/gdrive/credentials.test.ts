@@ -296,6 +296,15 @@ describe("service accounts and application default credentials", () => {
     await expect(ask(await openCredentials(nobody))).rejects.toMatchObject({ name: "TargetError", kind: "auth" });
   });
 
+  it("asks a broken token endpoint once, where the library would ask four times", async () => {
+    const drive = await emulator();
+    const place = material(drive, shared);
+    place.write(drive.serviceAccount());
+    drive.faults.add({ when: { api: "oauth.token" }, do: { kind: "5xx-before" } });
+    await expect(ask(await openCredentials(place))).rejects.toMatchObject({ name: "TargetError", kind: "transient" });
+    expect(tokensOf(drive)).toBe(1);
+  });
+
   it("refuses a key that is none before it is used, and a file of the other kind", async () => {
     const place = material();
     place.write({ type: "service_account", client_email: "a@b", private_key: "-----BEGIN PRIVATE KEY-----\nsecret\n" });
