@@ -28,10 +28,11 @@ const dirOf = (key: string) => key.slice(0, Math.max(0, key.lastIndexOf("/")));
 const nameOf = (key: string) => key.slice(key.lastIndexOf("/") + 1);
 const digest = (text: string | Uint8Array) => createHash("sha256").update(text).digest("hex");
 
-const entryOf = (key: Key, file: DriveFile): Entry => ({
+/** `size`: what is known of it where a mocked client does not say. */
+const entryOf = (key: Key, file: DriveFile, size = 0): Entry => ({
   key,
   id: file.id,
-  size: file.size ?? 0,
+  size: file.size ?? size,
   // a mocked client may know no revisions
   rev: file.rev ?? file.md5 ?? file.sha256 ?? file.id,
   ...hashOf(file),
@@ -207,7 +208,7 @@ export function createGdriveTarget(context: DriverContext): Target {
         const all = { ...facts, parents: [folder] };
         return bytes ? api.create(id, all, bytes, guard) : large({ create: id }, all);
       });
-      return entryOf(key, file);
+      return entryOf(key, file, body.size);
     };
 
     const update = async (id: string, etag: string | undefined, expected: string | undefined): Promise<Entry> => {
@@ -219,7 +220,7 @@ export function createGdriveTarget(context: DriverContext): Target {
       await journal.saw(key, file);
       if (known?.loser !== undefined) await api.trash(known.loser, guard).catch(absent);
       const displaced = bytes || expected === undefined ? undefined : await foreignBefore(on, file, expected, guard);
-      return { ...entryOf(key, file), ...(displaced === undefined ? {} : { displaced }) };
+      return { ...entryOf(key, file, body.size), ...(displaced === undefined ? {} : { displaced }) };
     };
 
     const replace = async (id: string, known: Known | undefined, expected: string | undefined): Promise<Entry> => {
