@@ -87,8 +87,8 @@ describe("the licences that are shipped", () => {
       });
       return ts.preProcessFile(code.outputText, true, true).importedFiles.map(({ fileName }) => fileName);
     });
-    const names = sources// "exports" is no package: a UMD header's word for what the module itself gives
-        .filter((name) => !name.startsWith(".") && !isBuiltin(name) && name !== "node:sqlite" && name !== "exports");
+    const names = sources // "exports" is no package: a UMD header's word for what the module itself gives
+      .filter((name) => !name.startsWith(".") && !isBuiltin(name) && name !== "node:sqlite" && name !== "exports");
     return new Set(
       names.map((name) =>
         name
