@@ -16,6 +16,8 @@ export interface DriveOrders {
   }[];
   /** Opens the memory and waits for `go`. */
   readonly wait?: boolean;
+  /** Stays for so long when all is done, so that a kill on its way still meets it. */
+  readonly lingerMs?: number;
 }
 
 export interface Saved {
@@ -34,6 +36,7 @@ export interface DriveChild {
   }>;
   go(): void;
   kill(): void;
+  isOver(): boolean;
 }
 
 /** Starts the bundled program (`bundleChildren().drive`). */
@@ -62,5 +65,6 @@ export function startDriveChild(program: string, orders: DriveOrders): DriveChil
       resolve({ saved, killed: signal === "SIGKILL", code, output: `${stdout}${stderr}` });
     });
   });
-  return { ready, ended, go: () => void child.stdin.write("go\n"), kill: () => void child.kill("SIGKILL") };
+  const isOver = () => child.exitCode !== null || child.signalCode !== null;
+  return { ready, ended, isOver, go: () => void child.stdin.write("go\n"), kill: () => void child.kill("SIGKILL") };
 }

@@ -4,10 +4,11 @@
  */
 import { once } from "node:events";
 import { readFileSync, writeSync } from "node:fs";
+import { setTimeout as pause } from "node:timers/promises";
 import { openMemory } from "../../src/open.ts";
 import type { DriveOrders } from "./drive-child.ts";
 
-const { root, saves, wait } = JSON.parse(process.argv[2] ?? "") as DriveOrders;
+const { root, saves, wait, lingerMs } = JSON.parse(process.argv[2] ?? "") as DriveOrders;
 const say = (line: object) => writeSync(1, `${JSON.stringify(line)}\n`);
 
 const memory = await openMemory({ root, retryBaseMs: 1 });
@@ -18,5 +19,6 @@ for (const { op, key, text, file } of saves) {
   say({ key, sha256, archived_as });
 }
 say({ flush: await memory.flush() });
+if (lingerMs !== undefined) await pause(lingerMs);
 await memory.close();
 process.exit(0);

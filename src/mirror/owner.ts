@@ -106,15 +106,25 @@ export function createOwner({ state, clock, peers, targetsFor }: OwnerParts): Ow
     return false;
   };
 
+  const isKnown = async ({ name, target }: MirrorTarget): Promise<boolean> =>
+    (await ledger.target(name)).owned && (target.traits.identity === "id" || (seen.get(name) ?? 0) > clock.now() - GOOD_MS);
+
   const own = async (to: MirrorTarget, call: Call): Promise<void> => {
-    const { owned } = await ledger.target(to.name);
-    if (owned && (to.target.traits.identity === "id" || (seen.get(to.name) ?? 0) > clock.now() - GOOD_MS)) return;
+    if (await isKnown(to)) return;
     const rootId = await saves.rootId();
     if (rootId === undefined) return;
-    const made = await claim(to, rootId, call);
-    seen.set(to.name, clock.now());
-    if (owned && made) await ledger.forget(to.name, await everything(to.name));
-    if (!owned) await ledger.setOwned(to.name);
+    // where a name may be given twice, two processes of this memory would put two markers
+    const release = await state.claims.take("owner", to.name, { waitMs: 600_000, signal: call.signal });
+    try {
+      if (await isKnown(to)) return;
+      const { owned } = await ledger.target(to.name);
+      const made = await claim(to, rootId, call);
+      seen.set(to.name, clock.now());
+      if (owned && made) await ledger.forget(to.name, await everything(to.name));
+      if (!owned) await ledger.setOwned(to.name);
+    } finally {
+      release();
+    }
   };
 
   return {
@@ -135,7 +145,8 @@ export function createOwner({ state, clock, peers, targetsFor }: OwnerParts): Ow
       }
       if (rootId !== undefined) {
         await own(to, call);
-        await peers.introduce(to, rootId, call);
+        const release = await state.claims.take("history", to.name, { waitMs: 600_000, signal: call.signal });
+        await peers.introduce(to, rootId, call).finally(release);
       }
       await peers.learn(to, call);
       const { code } = await ledger.target(to.name);

@@ -20,6 +20,7 @@ export const CLAIM_KINDS = {
   worker: 1,
   setup: 1,
   rebuild: 1,
+  owner: 8,
   folders: 8,
   ids: 8,
   token: 1,
