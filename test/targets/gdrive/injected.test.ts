@@ -186,10 +186,15 @@ describe("a client written by hand", () => {
     expect(file).toMatchObject({ id: "1", name: "a", parents: ["p"], size: undefined, sha256: undefined, md5: undefined });
   });
 
+  test("without files.get a file is looked for in the list, and is not there when nothing lists it", async () => {
+    const files = { list: () => Promise.resolve({ data: { files: [{ id: "a", name: "A.txt" }] } }) };
+    expect((await createInjectedApi({ files }).get("a")).name).toBe("A.txt");
+    await expect(createInjectedApi({ files }).get("b")).rejects.toMatchObject({ kind: "not-found" });
+  });
+
   test("a method that is missing is unsupported, and named", async () => {
     const api = createInjectedApi(handMade);
     for (const [name, work] of Object.entries({
-      "files.get": () => api.get("1"),
       "files.list": () => list(api.search("")),
       "files.update": () => api.patch("1", {}),
       "files.copy": () => api.copy("1", "2", {}),
