@@ -54,7 +54,8 @@ const left = (drive: DriveEmulator) =>
 describe("connect", () => {
   it("signs in, proves it, says where files land and what to do next; disconnect ends it", async () => {
     const it = await setting();
-    const { code, stdout, stderr } = await connect(it, ["--no-browser"]);
+    // Google's library can be told to print every request with its token
+    const { code, stdout, stderr } = await connect(it, ["--no-browser"], { env: { GOOGLE_SDK_NODE_LOGGING: "*" } });
     expect([code, stderr]).toEqual([0, expect.stringContaining("Open this address")]);
     expect(stdout).toContain(`as ${it.drive.account.email} (drive.file)`);
     expect(stdout).toContain("files land in Drive/MemoryVDB/");

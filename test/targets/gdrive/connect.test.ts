@@ -1,4 +1,6 @@
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
+import { createConnection } from "node:net";
 import { dirname, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
@@ -227,8 +229,12 @@ describe("connect", () => {
     const stopped = await signIn(
       context,
       async (address) => {
+        const redirect = new URL(address).searchParams.get("redirect_uri") ?? "";
+        const idle = createConnection(Number(new URL(redirect).port), "127.0.0.1"); // browsers open some in advance
+        await once(idle, "connect");
         stop.abort();
-        return new URL(address).searchParams.get("redirect_uri") ?? "";
+        await once(idle, "close");
+        return redirect;
       },
       { signal: stop.signal },
     );
