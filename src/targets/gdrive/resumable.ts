@@ -27,12 +27,17 @@ export interface ResumableOptions {
   /** Called with the number of bytes that Drive has acknowledged; never goes back. */
   readonly onProgress?: ((sent: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** A multiple of 256 KiB; 16 MiB by default. Costs no memory. */
+  /** A multiple of 256 KiB. By default the first is of 16 MiB, the others of what goes in ten seconds. Costs no memory. */
   readonly chunkBytes?: number | undefined;
 }
 
 /** Drive keeps a broken chunk in steps of this. */
 const STEP = 256 * 1024;
+/** Before the speed is known. */
+const FIRST = 16 * 1024 * 1024;
+const LARGEST = 1024 * 1024 * 1024;
+/** A chunk of this length makes little of the pause at its end, and still shows progress. */
+const CHUNK_MS = 10_000;
 /** The end of a body that is not sent before all of it has proven right. */
 const HELD = 64 * 1024;
 /** Drive forgets a session after a week. */
@@ -164,13 +169,14 @@ function readBody(body: Source, signal: AbortSignal | undefined): Reading {
  * `sha256` say throw `corrupt` before the last of them is sent, so that nothing is committed.
  */
 export async function uploadResumable(options: ResumableOptions): Promise<DriveFile> {
-  const { api, memory, body, signal, onProgress, chunkBytes = 16 * 1024 * 1024 } = options;
+  const { api, memory, clock, body, signal, onProgress, chunkBytes = FIRST } = options;
   if (chunkBytes < STEP || chunkBytes % STEP !== 0)
     throw new RangeError(`expected chunkBytes to be a multiple of ${STEP}, got ${chunkBytes}`);
   signal?.throwIfAborted();
   const asked = { signal };
   const entry = `session/${options.name}`;
   let told = 0;
+  let chunk = chunkBytes;
   let reading: Reading | undefined;
 
   function tell(sent: number): void {
@@ -209,8 +215,16 @@ export async function uploadResumable(options: ResumableOptions): Promise<DriveF
       reading = readBody(body, signal);
     }
     await reading.skipTo(offset);
-    const length = Math.min(chunkBytes, body.size - offset);
-    return api.sendChunk(uri, { offset, length, total: body.size, bytes: reading.take(length) }, asked);
+    const length = Math.min(chunk, body.size - offset);
+    const start = clock.now();
+    const progress = await api.sendChunk(uri, { offset, length, total: body.size, bytes: reading.take(length) }, asked);
+    if (options.chunkBytes === undefined && "sent" in progress) pace(progress.sent - offset, clock.now() - start);
+    return progress;
+  }
+
+  function pace(bytes: number, ms: number): void {
+    const wanted = (bytes / Math.max(1, ms)) * CHUNK_MS;
+    chunk = Math.max(FIRST, Math.min(LARGEST, Math.floor(wanted / STEP) * STEP));
   }
 
   async function finish(file: DriveFile): Promise<DriveFile> {
