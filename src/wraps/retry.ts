@@ -176,6 +176,8 @@ export function withRetry(options: RetryOptions = {}): Wrap {
           ),
         ),
       remove: (key, guard = {}) => call(guard, () => inner.remove(key, guard)),
+      ...(inner.prepare && { prepare: (keys, of) => call(of, async () => inner.prepare?.(keys, of)) }),
+      ...(inner.audit && { audit: (of) => call(of, async () => inner.audit?.(of) ?? []) }),
     });
   };
 }

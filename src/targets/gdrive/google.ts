@@ -362,22 +362,26 @@ export function createGoogleApi({ credentials, rootUrl, sharedDrive, timeoutMs, 
     async sendChunk(session, { offset, length, total, bytes }, asked) {
       let thrown: { readonly error: unknown } | undefined;
       let sent = 0;
+      const fail = (error: unknown): never => {
+        thrown = { error };
+        throw error;
+      };
       async function* timed(watch: Watch): Chunks {
+        const parts = bytes[Symbol.asyncIterator]();
         try {
           watch.rest();
-          for await (const part of bytes) {
-            sent += part.length;
+          // only what the bytes throw is theirs: a connection that breaks is thrown in at the yield
+          for (let item = await parts.next().catch(fail); item.done !== true; item = await parts.next().catch(fail)) {
+            sent += item.value.length;
             if (sent > length) break;
             watch.beat();
-            yield part;
+            yield item.value;
             watch.rest();
           }
-          if (sent !== length) throw new TargetError("corrupt", `a chunk of ${length} bytes turned out to have another length`);
-        } catch (error) {
-          thrown = { error };
-          throw error;
+          if (sent !== length) fail(new TargetError("corrupt", `a chunk of ${length} bytes turned out to have another length`));
         } finally {
           watch.beat();
+          await parts.return?.();
         }
       }
       let body: Readable | undefined;
