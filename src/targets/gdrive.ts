@@ -328,14 +328,16 @@ export function createGdriveTarget(context: DriverContext): Target {
     if (folder !== undefined) shelf.drop(folder);
   };
 
-  /** A resumable upload is guarded when it starts only: what someone put there meanwhile is the revision before ours. */
+  /** A resumable upload is guarded when it starts only: what someone put there meanwhile is in the revisions before ours. */
   const foreignBefore = async ({ api }: Drive, file: DriveFile, expected: string, call: Call) => {
     const revisions = await api.revisions(file.id, call);
     const at = revisions.findIndex(({ id }) => id === file.rev);
-    const before = revisions[at - 1];
-    if (before === undefined || before.id === expected) return undefined;
-    await api.pin(file.id, before.id, call);
-    return { rev: before.id };
+    const from = revisions.findIndex(({ id }) => id === expected);
+    // where the list no longer shows what we expected, the one before ours tells
+    const foreign = revisions.slice(from < 0 ? Math.max(0, at - 1) : from + 1, Math.max(0, at));
+    for (const { id } of foreign) await api.pin(file.id, id, call);
+    const last = foreign.at(-1);
+    return last && { rev: last.id };
   };
 
   async function* list(prefix: string, call: Call = {}): AsyncGenerator<Entry> {

@@ -29,6 +29,8 @@ const BEFORE_MS = 120_000;
 /** Looks, each after twice the pause of the one before, until what does not show is left to the next audit. */
 const LOOKS = 7;
 const PAUSE_MS = 100;
+/** Files that are asked for by their ids, because the listing does not show them. */
+const ASKED = 10;
 
 interface Mark {
   readonly dir: string;
@@ -37,7 +39,7 @@ interface Mark {
 }
 
 export interface TwinsParts {
-  readonly api: Pick<DriveApi, "search" | "trash">;
+  readonly api: Pick<DriveApi, "get" | "search" | "trash">;
   readonly journal: Journal;
   readonly memory: DriverMemory;
   readonly clock: Pick<Clock, "sleep">;
@@ -97,10 +99,17 @@ export function createTwins({ api, journal, memory, clock }: TwinsParts): Twins 
         const folders = group.map(([id]) => id);
         const first = Math.min(...group.map(([, { since }]) => Date.parse(since)));
         const since = new Date(first - BEFORE_MS).toISOString();
-        const made = group.map(([id]) => [id, [...(fresh.get(id)?.ids ?? [])]] as const);
+        const made = new Map(group.flatMap(([folder]) => [...(fresh.get(folder)?.ids ?? [])].map((id) => [id, folder] as const)));
         for (const id of folders) fresh.delete(id);
         let files = await childrenOf(folders, since, asked);
-        const hidden = () => made.filter(([, ids]) => ids.some((id) => !files.some((file) => file.id === id)));
+        const hidden = () => {
+          const shown = new Set(files.map(({ id }) => id));
+          return [...made.keys()].filter((id) => !shown.has(id));
+        };
+        for (const id of hidden().slice(0, ASKED)) {
+          const file = await api.get(id, asked).catch(absent);
+          if (!file || file.trashed || !folders.some((folder) => file.parents.includes(folder))) made.delete(id);
+        }
         for (let look = 1; look < LOOKS && hidden().length > 0; look++) {
           await clock.sleep(PAUSE_MS * 2 ** (look - 1), asked?.signal);
           files = await childrenOf(folders, since, asked);
@@ -108,7 +117,7 @@ export function createTwins({ api, journal, memory, clock }: TwinsParts): Twins 
         const found = await lostIn(files, new Map(group.map(([id, { dir }]) => [id, dir])), asked);
         lost.push(...found);
         if (found.length > 0) continue; // the next audit sees that they were sent again
-        const later = new Set(hidden().map(([id]) => id));
+        const later = new Set(hidden().map((id) => made.get(id)));
         for (const id of folders) if (!later.has(id) && !fresh.has(id)) await memory.delete(`${MARK}${id}`);
       }
       return lost;

@@ -43,6 +43,7 @@ export async function onDrive(
     readonly root?: string;
     readonly target?: Record<string, unknown>;
     readonly drive?: DriveEmulator;
+    readonly timeoutMs?: number;
   } = {},
 ): Promise<OnDrive> {
   const folder = await mkdtemp(join(tmpdir(), "aftersave-gdrive-"));
@@ -72,7 +73,7 @@ export async function onDrive(
       },
       tokenFile,
       clientFile: join(folder, "drive_client.json"),
-      timeoutMs: 20_000,
+      timeoutMs: options.timeoutMs ?? 20_000,
       env: {},
       memory: own,
       claim: own === memory ? claim : claims(),

@@ -1,0 +1,285 @@
+/** What people do in Drive, seen through the whole engine: nothing of theirs is lost, nothing of ours either, and it is told. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, describe, expect, it } from "vitest";
+import { addFaults, flushAll, held, makeDriveRoot, problemsOn } from "../../../scripts/campaign/drive.ts";
+import { logLines, removeRoot, sha256 } from "../../../scripts/campaign/root.ts";
+import { openMemory, type Memory } from "../../../src/open.ts";
+import { type DriveEmulator, type DriveEmulatorOptions, startDriveEmulator } from "../../../src/testing/drive-emulator.ts";
+import { anySeed, seededRandom } from "../../../src/testing/random.ts";
+
+const KEY = "Meta/notes.txt";
+const AT = `MemoryVDB/${KEY}`;
+const BIG = "Big/model.bin";
+const big = (mark: string) => Buffer.alloc(6 * 2 ** 20, mark);
+
+const undo: Array<() => Promise<unknown>> = [];
+afterEach(async () => {
+  for (const back of undo.splice(0).toReversed()) await back();
+});
+
+interface Place {
+  readonly drive: DriveEmulator;
+  readonly root: string;
+  readonly memory: Memory;
+  readonly content: (path: string) => string;
+  /** What lies in the archive folder there. */
+  readonly kept: () => string[];
+}
+
+async function place(options: DriveEmulatorOptions = {}): Promise<Place> {
+  const drive = await startDriveEmulator(options);
+  undo.push(() => drive.close());
+  const root = makeDriveRoot(drive);
+  undo.push(async () => removeRoot(root));
+  const memory = await openMemory({ root, retryBaseMs: 1 });
+  undo.push(() => memory.close());
+  const content = (path: string) => drive.account.content(path).toString();
+  const isKept = ({ path, folder, trashed }: { path: string; folder: boolean; trashed: boolean }) =>
+    path.startsWith("MemoryVDB/Archive/") && !folder && !trashed;
+  return {
+    drive,
+    root,
+    memory,
+    content,
+    kept: () =>
+      drive.account
+        .tree()
+        .filter(isKept)
+        .map(({ id }) => content(id)),
+  };
+}
+
+const here = (drive: DriveEmulator, path: string) => drive.account.find(path).filter(({ trashed }) => !trashed);
+
+describe("someone edits a file", () => {
+  it("between our last look and our write: theirs is kept in the archive folder, told, and ours is written", async () => {
+    const { drive, root, memory, content, kept } = await place();
+    await memory.append(KEY, "one\n");
+    await memory.flush();
+    drive.faults.add({ when: { api: "v2.files.update", nth: 1 }, do: { kind: "foreign-edit", text: "by hand" } });
+    await memory.append(KEY, "two\n");
+    const result = await memory.upload(KEY);
+    expect(result).toMatchObject({
+      status: "success",
+      code: "E_CONFLICT",
+      notes: expect.stringContaining("someone else's content"),
+    });
+    expect(here(drive, AT)).toHaveLength(1);
+    expect(content(AT)).toBe("one\ntwo\n");
+    expect(kept()).toEqual(["by hand"]);
+    const status = await memory.status();
+    expect(status).toMatchObject({ conflicts: 1, pending: 0, failed: 0 });
+    expect(memory.check(status)).toBe(5);
+    await memory.close();
+    const told = logLines(root, "upload_log").filter((line) => line["status"] === "conflict");
+    expect(told).toMatchObject([
+      { file: KEY, sha256: sha256("one\ntwo\n"), notes: expect.stringContaining("MemoryVDB/Archive/Meta/notes_") },
+    ]);
+    expect(readFileSync(join(root, "Data", KEY), "utf8")).toBe("one\ntwo\n");
+  });
+
+  it("again and again, at any moment, while Drive loses answers, refuses and fails: each of their edits is kept", async () => {
+    const seed = anySeed();
+    const random = seededRandom(seed);
+    const { drive, root, memory, content, kept } = await place({ seed });
+    const theirs: string[] = [];
+    await memory.append(KEY, "begin\n");
+    await memory.flush();
+    const id = here(drive, AT)[0]?.id ?? "";
+    addFaults(drive);
+    let mayEdit = false;
+    const edit = () => {
+      if (!mayEdit || random() < 0.5) return;
+      mayEdit = false; // what they replace themselves before we look is only a revision
+      const text = `theirs ${theirs.length}`;
+      theirs.push(text);
+      drive.account.edit(id, text);
+    };
+    drive.faults.add({
+      when: ({ api, fileId }) => (api === "v2.files.update" || api === "v2.files.get") && fileId === id && (edit(), false),
+      do: { kind: "reply-lost" },
+    });
+    for (let save = 1; save <= 12; save++) {
+      mayEdit = true;
+      await memory.append(KEY, `ours ${save}\n`);
+      await flushAll(memory);
+    }
+    drive.faults.clear();
+    await memory.append(KEY, "end\n");
+    await flushAll(memory);
+    expect(content(AT), `seed ${seed}`).toBe(readFileSync(join(root, "Data", KEY), "utf8"));
+    expect(theirs.length, `seed ${seed}`).toBeGreaterThan(4);
+    expect(kept().toSorted(), `seed ${seed}`).toEqual(theirs.toSorted());
+    expect((await memory.status()).conflicts, `seed ${seed}`).toBe(theirs.length);
+  });
+
+  it("while a big one is sent: the revisions before ours are kept for ever, and told", async () => {
+    const { drive, root, memory } = await place();
+    await memory.replace(BIG, big("a"));
+    await memory.flush();
+    const file = here(drive, `MemoryVDB/${BIG}`)[0];
+    expect(file).toBeDefined();
+    drive.faults.add({
+      when: { api: "upload.chunk", nth: 1 },
+      do: {
+        kind: "foreign-edit",
+        edit: () => ["first of theirs", "theirs"].forEach((text) => drive.account.edit(file?.id ?? "", text)),
+      },
+    });
+    await memory.replace(BIG, big("b"));
+    const result = await memory.upload(BIG);
+    expect(result).toMatchObject({ status: "success", code: "E_CONFLICT", notes: expect.stringContaining("kept for ever") });
+    const [now, ...others] = here(drive, `MemoryVDB/${BIG}`);
+    expect(others).toEqual([]);
+    expect(now).toMatchObject({ id: file?.id, sha256: sha256(big("b")) });
+    const pinned = now?.revisions.filter(({ keepForever }) => keepForever) ?? [];
+    expect(pinned.map(({ id }) => drive.account.content(file?.id ?? "", id).toString())).toEqual(["first of theirs", "theirs"]);
+    await memory.flush();
+    expect(await memory.status()).toMatchObject({ conflicts: 1, pending: 0 });
+    await memory.close();
+    const told = logLines(root, "upload_log").filter((line) => line["status"] === "conflict");
+    expect(told).toMatchObject([{ file: BIG, notes: expect.stringContaining(pinned.at(-1)?.id ?? "none") }]);
+  });
+
+  it("before a big one is sent: theirs is kept in the archive folder", async () => {
+    const { drive, memory, kept } = await place();
+    await memory.replace(BIG, big("a"));
+    await memory.flush();
+    drive.account.edit(`MemoryVDB/${BIG}`, "theirs");
+    await memory.append(BIG, "b");
+    expect(await memory.upload(BIG)).toMatchObject({ status: "success", code: "E_CONFLICT" });
+    expect(kept()).toEqual(["theirs"]);
+    expect(here(drive, `MemoryVDB/${BIG}`)).toMatchObject([{ sha256: sha256(Buffer.concat([big("a"), Buffer.from("b")])) }]);
+  });
+
+  it("only what surrounds the content, a star or a comment: that is no conflict", async () => {
+    const { drive, memory, content } = await place({ settleMs: 1 });
+    for (let save = 0; save < 6; save++) {
+      await memory.append(KEY, `${save}\n`);
+      expect(await memory.upload(KEY)).toMatchObject({ status: "success" });
+      drive.account.touch(AT);
+    }
+    expect(content(AT)).toBe("0\n1\n2\n3\n4\n5\n");
+    expect(await memory.status()).toMatchObject({ conflicts: 0 });
+  });
+});
+
+describe("someone takes away", () => {
+  it.each([
+    ["the file, into the trash", (drive: DriveEmulator) => void drive.account.trash(AT)],
+    ["the file, for good", (drive: DriveEmulator) => drive.account.delete(AT)],
+    ["its folder, into the trash", (drive: DriveEmulator) => void drive.account.trash("MemoryVDB/Meta")],
+    ["its folder, for good", (drive: DriveEmulator) => drive.account.delete("MemoryVDB/Meta")],
+    ["all of it, into the trash", (drive: DriveEmulator) => void drive.account.trash("MemoryVDB")],
+    ["all of it, for good", (drive: DriveEmulator) => drive.account.delete("MemoryVDB")],
+  ])("%s: the next save makes a new one, and the old stays where they put it", async (_, takeAway) => {
+    const { drive, memory, content } = await place();
+    await memory.append(KEY, "one\n");
+    await memory.flush();
+    const [before] = here(drive, AT);
+    takeAway(drive);
+    await memory.append(KEY, "two\n");
+    await memory.append("Meta/new.txt", "new\n");
+    await flushAll(memory);
+    expect(here(drive, AT)).toHaveLength(1);
+    expect(here(drive, "MemoryVDB/Meta")).toHaveLength(1);
+    expect(here(drive, "MemoryVDB/Meta/new.txt")).toHaveLength(1);
+    expect(content(AT)).toBe("one\ntwo\n");
+    expect(here(drive, AT)[0]?.id).not.toBe(before?.id);
+    const old = drive.account.tree().find(({ id }) => id === before?.id);
+    expect([undefined, true]).toContain(old?.trashed);
+    expect(await memory.status()).toMatchObject({ conflicts: 0, pending: 0, failed: 0 });
+  });
+
+  it("the folder, in the very moment in which a file is made in it", async () => {
+    const { drive, memory, content } = await place();
+    await memory.append("Meta/a.txt", "a\n");
+    await memory.flush();
+    drive.faults.add({
+      when: { api: "v2.files.insert", nth: 1 },
+      do: { kind: "foreign-edit", edit: () => void drive.account.trash("MemoryVDB/Meta") },
+    });
+    await memory.append(KEY, "one\n");
+    await flushAll(memory);
+    expect(here(drive, AT)).toHaveLength(1);
+    expect(content(AT)).toBe("one\n");
+  });
+
+  it("the file, in the very moment in which it is written", async () => {
+    const { drive, memory, content } = await place();
+    await memory.append(KEY, "one\n");
+    await memory.flush();
+    drive.faults.add({
+      when: { api: "v2.files.update", nth: 1 },
+      do: { kind: "foreign-edit", edit: () => void drive.account.trash(AT) },
+    });
+    await memory.append(KEY, "two\n");
+    await flushAll(memory);
+    expect(here(drive, AT)).toHaveLength(1);
+    expect(content(AT)).toBe("one\ntwo\n");
+  });
+});
+
+describe("someone tidies up", () => {
+  it("a file that was moved stays there and is written there; one that was renamed gets its name back", async () => {
+    const { drive, memory, content } = await place();
+    await memory.append(KEY, "one\n");
+    await memory.append("Meta/other.txt", "one\n");
+    await memory.flush();
+    drive.account.addFolder("Elsewhere", { byUser: true });
+    const [moved] = here(drive, AT);
+    const [renamed] = here(drive, "MemoryVDB/Meta/other.txt");
+    drive.account.move(AT, "Elsewhere");
+    drive.account.rename("MemoryVDB/Meta/other.txt", "mine.txt");
+    await memory.append(KEY, "two\n");
+    await memory.append("Meta/other.txt", "two\n");
+    await memory.flush();
+    expect(here(drive, "Elsewhere/notes.txt")).toMatchObject([{ id: moved?.id }]);
+    expect(content(moved?.id ?? "")).toBe("one\ntwo\n");
+    expect(here(drive, "MemoryVDB/Meta/other.txt")).toMatchObject([{ id: renamed?.id }]);
+    expect(content(renamed?.id ?? "")).toBe("one\ntwo\n");
+    expect(drive.account.tree().filter(({ folder, path }) => !folder && !path.includes(".aftersave/"))).toHaveLength(2);
+    expect(await memory.status()).toMatchObject({ conflicts: 0, pending: 0 });
+  });
+
+  it("a renamed or moved folder is followed by its id", async () => {
+    const { drive, memory } = await place();
+    await memory.append(KEY, "one\n");
+    await memory.flush();
+    drive.account.addFolder("Elsewhere", { byUser: true });
+    drive.account.rename("MemoryVDB/Meta", "Old meta");
+    drive.account.move("MemoryVDB/Old meta", "Elsewhere");
+    await memory.append("Meta/new.txt", "new\n");
+    await memory.flush();
+    expect(here(drive, "Elsewhere/Old meta/new.txt")).toHaveLength(1);
+    expect(here(drive, "MemoryVDB/Meta")).toEqual([]);
+  });
+
+  it("what was made by hand is not seen under scope drive.file, and left alone", async () => {
+    const { drive, root, memory } = await place();
+    const hand = drive.account.addFile(AT, "by hand", { byUser: true });
+    const [theirs] = here(drive, "MemoryVDB");
+    await memory.append(KEY, "ours\n");
+    await memory.flush();
+    expect(drive.account.content(hand.id).toString()).toBe("by hand");
+    expect(here(drive, "MemoryVDB")).toHaveLength(2);
+    expect(await memory.status()).toMatchObject({ conflicts: 0, pending: 0 });
+    drive.account.delete(theirs?.id ?? "");
+    expect(problemsOn(drive, held(root))).toEqual([]);
+  });
+
+  it("puts files of their own beside ours: they stay, and are nobody's twins", async () => {
+    const { drive, root, memory } = await place();
+    await memory.append(KEY, "ours\n");
+    await memory.flush();
+    const slash = drive.account.addFile("MemoryVDB/Meta/x", "slash", {});
+    drive.account.rename(slash.id, "a/b.txt");
+    await memory.append(KEY, "more\n");
+    await memory.append("Meta/a/b.txt", "a real folder\n");
+    await memory.flush();
+    expect(drive.account.content(slash.id).toString()).toBe("slash");
+    drive.account.delete(slash.id);
+    expect(problemsOn(drive, held(root))).toEqual([]);
+  });
+});

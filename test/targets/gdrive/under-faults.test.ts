@@ -1,0 +1,21 @@
+/**
+ * The target suite under Drive's faults: each of them at length in `npm run campaign`, here all of it under the mixture, and
+ * for what costs time (waiting for the index, for a time limit) the cases that it is about.
+ */
+import { expect, it } from "vitest";
+import { suiteUnder, troubles } from "../../../scripts/campaign/drive-suite.ts";
+import { anySeed } from "../../../src/testing/random.ts";
+
+const seed = anySeed();
+
+it.each([
+  ["at once", /./],
+  ["etags that move", /^(put|copy|remove): /],
+  ["pieces", /./],
+  ["index that lags", /`absent`: makes|its answer was lost|many new files/],
+  ["stall", /^(put|repeats): /],
+])("%s", async (name, only) => {
+  const trouble = troubles.find((one) => one.name.includes(name));
+  expect(trouble).toBeDefined();
+  if (trouble) expect(await suiteUnder({ only, ...trouble }, seed), `${trouble.name}, seed ${seed}`).toEqual([]);
+});
