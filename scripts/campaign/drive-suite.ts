@@ -86,7 +86,7 @@ export const troubles: readonly Trouble[] = [
   },
   {
     name: "requests that stall",
-    timeoutMs: 150,
+    timeoutMs: 400, // a busy machine is not a stall
     add: ({ faults }) => {
       faults.add({ when: { probability: 0.02 }, do: { kind: "stall" } });
       faults.add({ when: { probability: 0.02 }, do: { kind: "stall", afterBytes: 20 } });
