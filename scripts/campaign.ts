@@ -1,13 +1,17 @@
 /**
- * The long proof: kills, power cuts and crowds, against a record of what was accepted.
+ * The long proof: kills, power cuts and crowds, against a record of what was accepted; and what Drive may do to uploads.
  *
- *     npm run campaign [-- --short] [--seed N] [--only kills|power|crowd]
+ *     npm run campaign [-- --short] [--seed N] [--only kills|power|crowd|suite|uploads|machines|deaths|halfway]
  *
  * @module
  */
 import { parseArgs } from "node:util";
-import { bundleChildren } from "./campaign/bundle.ts";
+import { bundleChildren, type Bundle } from "./campaign/bundle.ts";
 import { crowd } from "./campaign/crowd.ts";
+import { driveCrowd } from "./campaign/drive-crowd.ts";
+import { createDriveVictim, moments, type Moment, resumedShare } from "./campaign/drive-kill.ts";
+import { suiteUnder, troubles } from "./campaign/drive-suite.ts";
+import { faultyUploads } from "./campaign/drive-uploads.ts";
 import { calls, createVictim, journal, whyNoStrace } from "./campaign/kill.ts";
 import { createOutage, whyNoVolume } from "./campaign/power.ts";
 import { makeRoot, removeRoot } from "./campaign/root.ts";
@@ -18,8 +22,8 @@ const { values } = parseArgs({
 });
 const seed = values.seed === undefined ? anySeed() : Number(values.seed);
 const size = values.short
-  ? { rounds: 1, kills: 40, perRoot: 20, cuts: 6, perVolume: 3, lines: 100 }
-  : { rounds: 4, kills: 240, perRoot: 20, cuts: 120, perVolume: 12, lines: 500 };
+  ? { rounds: 1, kills: 40, perRoot: 20, cuts: 6, perVolume: 3, lines: 100, uploads: 1000, deaths: 3, crowds: 1 }
+  : { rounds: 4, kills: 240, perRoot: 20, cuts: 120, perVolume: 12, lines: 500, uploads: 10_000, deaths: 60, crowds: 6 };
 
 let [passed, failed, skipped] = [0, 0, 0];
 
@@ -93,10 +97,58 @@ async function power(writer: string): Promise<void> {
   }
 }
 
-const parts = {
-  kills,
-  power,
-  crowd: (writer: string) => check(`8 processes, ${size.lines} appends each`, () => crowd(writer, 8, size.lines)),
+/** The target suite on the Drive driver, under each trouble by itself. */
+async function suite(): Promise<void> {
+  for (const trouble of troubles) {
+    if (values.short && trouble.wait !== undefined) {
+      skipped++;
+      console.log(`SKIPPED ${trouble.name}: it takes minutes`);
+    } else await check(`target suite under ${trouble.name}, seed ${seed}`, () => suiteUnder(trouble, seed));
+  }
+}
+
+async function machines(program: string): Promise<void> {
+  const lags = [{}, { nameMs: 3000 }, { nameMs: 3000, parentMs: 1000 }];
+  for (let round = 0; round < size.crowds; round++)
+    for (const lag of lags)
+      for (const processes of [2, 8])
+        for (const apart of [false, true]) {
+          const what = `${processes} ${apart ? "machines" : "processes"} at once, lag ${JSON.stringify(lag)}`;
+          const drive = { seed: seed + round, lag };
+          await check(`${what}, seed ${seed + round}`, () =>
+            driveCrowd(program, { processes, machines: apart, files: 5, drive }),
+          );
+        }
+}
+
+async function deaths(program: string): Promise<void> {
+  for (let round = 0; round < size.deaths; round++) {
+    const victim = await createDriveVictim(program, seed + round);
+    for (const [n, moment] of (Object.keys(moments) as Moment[]).entries()) {
+      const own = seed + round * 100 + n;
+      await check(`kill during ${moment}, round ${round}, seed ${own}`, () => victim.at(moment, own));
+    }
+    await victim.remove();
+  }
+  console.log(`  ${size.deaths * Object.keys(moments).length} kills during uploads`);
+}
+
+async function halfway(program: string): Promise<readonly string[]> {
+  const { share, problems } = await resumedShare(program, 64 * 2 ** 20);
+  console.log(`  64 MiB, killed half-way: ${share.toFixed(4)} times its bytes`);
+  return share > 1.1 ? [...problems, `${share} times its bytes were sent`] : problems;
+}
+
+const parts: Readonly<Record<string, (bundle: Bundle) => Promise<void>>> = {
+  kills: ({ writer }) => kills(writer),
+  power: ({ writer }) => power(writer),
+  crowd: ({ writer }) => check(`8 processes, ${size.lines} appends each`, () => crowd(writer, 8, size.lines)),
+  suite,
+  uploads: () =>
+    check(`${size.uploads} faulty uploads, seed ${seed}`, () => faultyUploads(size.uploads, size.uploads / 20, seed)),
+  machines: ({ drive }) => machines(drive),
+  deaths: ({ drive }) => deaths(drive),
+  halfway: ({ drive }) => check("64 MiB, killed half-way", () => halfway(drive)),
 };
 
 console.log(`campaign${values.short ? " (short)" : ""}, seed ${seed}`);
@@ -105,7 +157,7 @@ try {
   for (const [name, part] of Object.entries(parts)) {
     if (values.only !== undefined && values.only !== name) continue;
     console.log(name);
-    await part(bundle.writer);
+    await part(bundle);
   }
 } finally {
   bundle.remove();
