@@ -13,9 +13,16 @@ const background = { AFTERSAVE_NO_BACKGROUND: "" };
 const patient = { timeout: 30_000, interval: 50 };
 
 const workersOf = (root: string) =>
-  execFileSync("ps", ["-Ao", "args"], { encoding: "utf8" })
+  execFileSync("ps", ["-Ao", "pid,args"], { encoding: "utf8" })
     .split("\n")
-    .filter((line) => line.includes(`worker --root ${root}`));
+    .filter((line) => line.includes(`worker --root ${root}`))
+    .map((line) => Number.parseInt(line, 10));
+
+/** One that waits for the history's minute would go on in a root that is removed. */
+async function endWorkers(root: string): Promise<void> {
+  for (const pid of workersOf(root)) process.kill(pid, "SIGKILL");
+  await vi.waitFor(() => expect(workersOf(root)).toEqual([]), patient);
+}
 
 async function withMemory<T>(root: string, use: (memory: Memory) => Promise<T>): Promise<T> {
   const memory = await openMemory({ root });
@@ -38,6 +45,7 @@ describe("the background worker", () => {
     await vi.waitFor(async () => expect(await withMemory(root, (memory) => memory.workerRuns())).toBe(false), patient);
     expect(keys.map((key) => mirrored(root, key))).toEqual(keys);
     expect(await pendingOf(root)).toBe(0);
+    await endWorkers(root);
   });
 
   test("is the only one: another one ends at once, and a save starts none", async () => {
