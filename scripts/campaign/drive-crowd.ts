@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openMemory } from "../../src/open.ts";
 import { type DriveEmulatorOptions, startDriveEmulator } from "../../src/testing/drive-emulator.ts";
-import { held, makeDriveRoot, problemsOn } from "./drive.ts";
+import { held, makeDriveRoot, problemsOn, wasteOn } from "./drive.ts";
 import { type DriveOrders, startDriveChild } from "./drive-child.ts";
 import { removeRoot } from "./root.ts";
 
@@ -55,6 +55,7 @@ export async function driveCrowd(
       return ends.filter(({ code }) => code !== 0).map(({ code, output }) => `a process ended with ${code}: ${output}`);
     };
     const problems = [...(await run(saves)), ...(await run([]))];
+    if (!machines) problems.push(...wasteOn(drive));
     for (const root of roots) {
       const expected = held(root);
       if (expected.size !== files + 1) problems.push(`${expected.size} files in the tree instead of ${files + 1}`);

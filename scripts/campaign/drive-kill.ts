@@ -9,7 +9,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import { openMemory } from "../../src/open.ts";
 import { startDriveEmulator } from "../../src/testing/drive-emulator.ts";
 import { seededRandom } from "../../src/testing/random.ts";
-import { flushAll, held, makeDriveRoot, problemsOn, untold } from "./drive.ts";
+import { flushAll, held, makeDriveRoot, problemsOn, untold, wasteOn } from "./drive.ts";
 import { type DriveOrders, startDriveChild } from "./drive-child.ts";
 import { removeRoot } from "./root.ts";
 
@@ -38,7 +38,7 @@ function bigFile(folder: string, size: number, seed: number): string {
 /** A memory root whose process is killed again and again, and its Drive. */
 export async function createDriveVictim(program: string, seed: number) {
   // So that a death falls between what Drive does and what it answers, too.
-  const drive = await startDriveEmulator({ seed, latencyMs: 4 });
+  const drive = await startDriveEmulator({ seed, latencyMs: 4, lag: { nameMs: 3000 } });
   const root = makeDriveRoot(drive);
   const files = mkdtempSync(join(tmpdir(), "aftersave-files-"));
   const tokenFile = join(root, "drive_token.json");
@@ -93,7 +93,7 @@ export async function createDriveVictim(program: string, seed: number) {
       const { pending, failed, conflicts } = await memory.status();
       await memory.close();
       const expected = held(root);
-      problems.push(...problemsOn(drive, expected), ...untold(root, undefined, expected));
+      problems.push(...problemsOn(drive, expected), ...wasteOn(drive), ...untold(root, undefined, expected));
       if (pending + failed + conflicts > 0) problems.push(`${pending} pending, ${failed} failed, ${conflicts} conflicts`);
       return problems;
     },

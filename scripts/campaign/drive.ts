@@ -65,6 +65,13 @@ export function problemsOn(drive: Pick<DriveEmulator, "account">, expected: Read
   return problems;
 }
 
+/** What was made and thrown away: nothing, where one memory works alone. */
+export const wasteOn = (drive: Pick<DriveEmulator, "account">): string[] =>
+  drive.account
+    .tree()
+    .filter(({ trashed }) => trashed)
+    .map(({ path }) => `${path} was made and put into the trash`);
+
 /** What the upload log does not tell as it was: each key's last bytes as a success, as often as it happened. */
 export function untold(root: string, successes: number | undefined, expected: ReadonlyMap<string, string>): string[] {
   const lines = logLines(root, "upload_log");
