@@ -1,5 +1,5 @@
 /** Commands as neighbours of other processes: the background worker, Ctrl-C, a reader that goes away. */
-import { execFileSync, type ChildProcess } from "node:child_process";
+import { execFileSync, spawnSync, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
@@ -20,7 +20,8 @@ const workersOf = (root: string) =>
 
 /** One that waits for the history's minute would go on in a root that is removed. */
 async function endWorkers(root: string): Promise<void> {
-  for (const pid of workersOf(root)) process.kill(pid, "SIGKILL");
+  const pids = workersOf(root);
+  if (pids.length > 0) spawnSync("kill", ["-KILL", ...pids.map(String)]); // one that has ended meanwhile is as good
   await vi.waitFor(() => expect(workersOf(root)).toEqual([]), patient);
 }
 
