@@ -2,13 +2,11 @@
 import { join } from "node:path";
 import { openMemory, type Memory } from "../src/index.ts";
 import { inFolder, type Row } from "./measure.ts";
-import { count, driveRoot, serveDrive, type Counted } from "./drive-place.ts";
+import { count, driveRoot, keyAt, serveDrive, type Counted } from "./drive-place.ts";
 
 const FILES = 1000;
 const FOLDERS = 20;
 const CHANGED = 200;
-
-export const keyAt = (n: number) => `Zone${n % FOLDERS}/file-${n}.txt`;
 
 function row(what: string, { total, kinds, own }: Counted, goal: string, met: boolean): Row {
   const apart = own && own.total > 0 ? `; apart, below .aftersave/: ${own.total} (${own.kinds})` : "";
@@ -29,14 +27,14 @@ export async function countRows(): Promise<Row[]> {
     };
     try {
       const first = await flushed(memory, async () => {
-        for (let n = 0; n < FILES; n++) await memory.append(keyAt(n), `file ${n}\n`);
+        for (let n = 0; n < FILES; n++) await memory.append(keyAt(n, FOLDERS), `file ${n}\n`);
       });
       const folders = (await drive.tree()).filter((item) => item.folder && !item.path.includes("/.aftersave")).length;
-      const { requests } = await drive.asked(() => memory.upload(`Data/${keyAt(1)}`));
+      const { requests } = await drive.asked(() => memory.upload(`Data/${keyAt(1, FOLDERS)}`));
       const unchanged = count(requests, [], []);
-      const one = await flushed(memory, () => memory.append(keyAt(2), "more\n"));
+      const one = await flushed(memory, () => memory.append(keyAt(2, FOLDERS), "more\n"));
       const many = await flushed(memory, async () => {
-        for (let n = 0; n < CHANGED; n++) await memory.append(keyAt(n), "changed\n");
+        for (let n = 0; n < CHANGED; n++) await memory.append(keyAt(n, FOLDERS), "changed\n");
       });
       const single = await flushed(memory, () => memory.append("Zone1/another.txt", "new\n"));
       const most = { first: FILES + folders + 10, many: Math.floor(CHANGED * 1.02 + 2) };

@@ -76,15 +76,27 @@ export async function serveDrive(): Promise<Served> {
   };
 }
 
-/** Eight at once, no pace of its own. `direct`: straight to the emulator; otherwise to Google's addresses, through the proxy of the environment. */
-export async function driveRoot(root: string, drive: Served, { direct = true } = {}): Promise<string> {
+export interface DriveRoot {
+  /** Straight to the emulator; otherwise to Google's addresses, through the proxy of the environment. */
+  readonly direct?: boolean;
+  readonly folder?: string;
+}
+
+/** A memory root that mirrors to `drive`: eight at once, at no pace of its own, with a token that is still good. */
+export async function driveRoot(
+  root: string,
+  drive: Served,
+  { direct = true, folder = "MemoryVDB" }: DriveRoot = {},
+): Promise<string> {
   mkdirSync(join(root, "Data"), { recursive: true });
   const place = direct ? { root_url: drive.rootUrl, token_url: drive.tokenUrl } : {};
   const cloud = { type: "gdrive", enabled: true, concurrency: 8, writes_per_second: "off", ...place };
-  writeFileSync(join(root, "paths.json"), JSON.stringify({ targets: { cloud }, drive_root: "Drive/MemoryVDB/" }));
+  writeFileSync(join(root, "paths.json"), JSON.stringify({ targets: { cloud }, drive_root: `Drive/${folder}/` }));
   writeFileSync(join(root, "drive_token.json"), JSON.stringify(await drive.signIn()), { mode: 0o600 });
   return root;
 }
+
+export const keyAt = (n: number, folders: number): string => `Zone${n % folders}/file-${n}.txt`;
 
 export interface Counted {
   readonly reads: number;
