@@ -20,8 +20,8 @@ function watchConnections(): Set<string> {
   const hosts = new Set<string>();
   const connect = Socket.prototype.connect;
   const spy = vi.spyOn(Socket.prototype, "connect").mockImplementation(function (this: Socket, ...args: unknown[]) {
-    const [first, second] = args.flat() as [{ path?: string | null; host?: string } | number, unknown];
-    hosts.add(String(typeof first === "object" ? (first.path ?? first.host ?? "localhost") : (second ?? "localhost")));
+    const [first, second] = args.flat() as [{ path?: string | null; host?: string } | number, string | undefined];
+    hosts.add((typeof first === "object" ? (first.path ?? first.host) : second) ?? "localhost");
     return Reflect.apply(connect, this, args) as Socket;
   });
   undo.push(() => spy.mockRestore());
@@ -62,10 +62,10 @@ it("after many failures no token, session or client secret is in a log, an answe
   await memory.replace("Big/a.bin", Buffer.alloc(6 * 2 ** 20, "a"));
   await flushAll(memory);
   addFaults(drive);
-  drive.faults.add({ when: { api: "upload.chunk", nth: 1 }, do: { kind: "cut", afterBytes: 2 ** 20 } });
-  drive.faults.add({ when: { api: "upload.chunk", nth: 2 }, do: { kind: "status", status: 400, reason: "badRequest" } });
+  drive.faults.add({ when: { api: "upload.chunk", times: 1 }, do: { kind: "cut", afterBytes: 2 ** 20 } });
+  drive.faults.add({ when: { api: "upload.chunk", times: 1 }, do: { kind: "status", status: 400, reason: "badRequest" } });
   drive.faults.add({
-    when: { api: "upload.chunk", nth: 3 },
+    when: { api: "upload.chunk", times: 1 },
     do: { kind: "status", status: 403, reason: "insufficientFilePermissions" },
   });
   drive.account.expireAccessTokens();

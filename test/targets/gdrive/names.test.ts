@@ -8,6 +8,7 @@ import { logLines, removeRoot } from "../../../scripts/campaign/root.ts";
 import { parseKey } from "../../../src/core/key.ts";
 import { openMemory } from "../../../src/open.ts";
 import { startDriveEmulator } from "../../../src/testing/drive-emulator.ts";
+import { quoted } from "../../../src/targets/gdrive/folders.ts";
 import { sourceOf } from "../../../src/testing/source.ts";
 import { memoryOf, onDrive } from "./place.ts";
 
@@ -87,6 +88,7 @@ it("every name and size is made, changed, emptied, and found again by name", asy
 });
 
 it("a root with quotes and backslashes is found again by another machine", async () => {
+  expect(quoted("a\\'b")).toBe("'a\\\\\\'b'");
   const on = await onDrive({ root: "Drive/Mara's \\'memory\\/it's 'all' here/" });
   undo.push(() => on.close());
   const key = parseKey("Mara's/'x'.txt");
@@ -102,7 +104,7 @@ it("a root with quotes and backslashes is found again by another machine", async
 });
 
 it("names that differ only in case are two files there", async () => {
-  const drive = await startDriveEmulator({ lag: { nameMs: 500 } });
+  const drive = await startDriveEmulator();
   undo.push(() => drive.close());
   const root = makeDriveRoot(drive);
   undo.push(() => removeRoot(root));
