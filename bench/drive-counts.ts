@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { openMemory, type Memory } from "../src/index.ts";
 import { inFolder, type Row } from "./measure.ts";
-import { count, driveRoot, keyAt, serveDrive, type Counted } from "./drive-place.ts";
+import { count, driveRoot, keyAt, type Counted, type Served } from "./drive-place.ts";
 
 const FILES = 1000;
 const FOLDERS = 20;
@@ -14,9 +14,8 @@ function row(what: string, { total, kinds, own }: Counted, goal: string, met: bo
 }
 
 /** Requests of one flush each, with a good token, no pace of its own and eight uploads at once. */
-export async function countRows(): Promise<Row[]> {
+export async function countRows(drive: Served): Promise<Row[]> {
   return inFolder(async (folder) => {
-    const drive = await serveDrive();
     const memory = await openMemory({ root: await driveRoot(join(folder, "root"), drive) });
     const flushed = async (of: Memory, save?: () => Promise<unknown>): Promise<Counted> => {
       await save?.();
@@ -48,7 +47,6 @@ export async function countRows(): Promise<Row[]> {
       ];
     } finally {
       await memory.close();
-      await drive.close();
     }
   });
 }

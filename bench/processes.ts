@@ -10,7 +10,8 @@ import { makeKnownRoot, makeRoot } from "./roots.ts";
 const project = fileURLToPath(new URL("..", import.meta.url));
 const cli = join(project, "dist/cli/main.js");
 
-function built(): void {
+/** Builds what users install. */
+export function built(): void {
   const { status, stderr } = spawnSync("npx", ["tsdown"], { cwd: project, encoding: "utf8" });
   if (status !== 0 || !existsSync(cli)) throw new Error(`the build failed: ${stderr}`);
 }
