@@ -212,15 +212,17 @@ export function createGdriveTarget(context: DriverContext): Target {
     };
 
     const update = async (id: string, etag: string | undefined, expected: string | undefined): Promise<Entry> => {
+      const before = await journal.of(key);
+      const big = bytes === undefined && expected !== undefined;
+      if (big) await journal.set(key, { ...before, id, made: true, sending: { rev: expected, sha256: body.sha256 } });
       const file = bytes
         ? await api.update(id, facts, bytes, etag, guard)
         : await large({ update: id, etag, rev: expected }, facts);
       if (file.trashed) throw absentFault(key);
-      const known = await journal.of(key);
+      const foreign = big ? await foreignBefore(on, file, expected, guard) : undefined;
+      if (before?.loser !== undefined) await api.trash(before.loser, guard).catch(absent);
       await journal.saw(key, file);
-      if (known?.loser !== undefined) await api.trash(known.loser, guard).catch(absent);
-      const displaced = bytes || expected === undefined ? undefined : await foreignBefore(on, file, expected, guard);
-      return { ...entryOf(key, file, body.size), ...(displaced === undefined ? {} : { displaced }) };
+      return { ...entryOf(key, file, body.size), ...displacing(foreign ?? before?.displaced) };
     };
 
     const replace = async (id: string, known: Known | undefined, expected: string | undefined): Promise<Entry> => {
@@ -236,7 +238,7 @@ export function createGdriveTarget(context: DriverContext): Target {
             throw absentFault(key);
           }
           if (revOf(now) !== expected) {
-            await journal.saw(key, now);
+            await journal.set(key, { ...(await journal.of(key)), ...seen(now) });
             throw conflict(key, "was changed by someone else");
           }
           if (guessed) on.etags.moved++;
@@ -257,9 +259,13 @@ export function createGdriveTarget(context: DriverContext): Target {
     };
 
     const { expect } = guard;
+    const ours = await committed(on, key, guard);
     const known = await journal.of(key);
     let done: Entry;
-    if (typeof expect === "object") {
+    if (ours && same(ours) && typeof expect === "object") {
+      await journal.saw(key, ours);
+      done = { ...entryOf(key, ours, body.size), ...displacing(known?.displaced) };
+    } else if (typeof expect === "object") {
       const id = expect.id ?? known?.id;
       if (id === undefined || (known?.made === true && known.id !== id)) {
         if (!(await look(on, key, guard))) throw absentFault(key);
@@ -329,15 +335,26 @@ export function createGdriveTarget(context: DriverContext): Target {
   };
 
   /** A resumable upload is guarded when it starts only: what someone put there meanwhile is in the revisions before ours. */
-  const foreignBefore = async ({ api }: Drive, file: DriveFile, expected: string, call: Call) => {
+  const foreignBefore = async ({ api }: Drive, file: DriveFile, expected: string, call: Call): Promise<string | undefined> => {
     const revisions = await api.revisions(file.id, call);
     const at = revisions.findIndex(({ id }) => id === file.rev);
     const from = revisions.findIndex(({ id }) => id === expected);
     // where the list no longer shows what we expected, the one before ours tells
     const foreign = revisions.slice(from < 0 ? Math.max(0, at - 1) : from + 1, Math.max(0, at));
     for (const { id } of foreign) await api.pin(file.id, id, call);
-    const last = foreign.at(-1);
-    return last && { rev: last.id };
+    return foreign.at(-1)?.id;
+  };
+
+  /** The file, if it turns out that a big body became it although we never saw the end: what came in under it is still to be kept. */
+  const committed = async (on: Drive, key: Key, call: Call): Promise<DriveFile | undefined> => {
+    const known = await on.journal.of(key);
+    if (known?.sending === undefined) return undefined;
+    const { sending, ...rest } = known;
+    const file = await on.api.get(known.id, call).catch(absent);
+    if (!file || file.trashed || file.rev === sending.rev || file.sha256 !== sending.sha256) return undefined;
+    const displaced = (await foreignBefore(on, file, sending.rev, call)) ?? rest.displaced;
+    await on.journal.set(key, { ...rest, ...seen(file), displaced });
+    return file;
   };
 
   async function* list(prefix: string, call: Call = {}): AsyncGenerator<Entry> {
@@ -424,6 +441,8 @@ export function createGdriveTarget(context: DriverContext): Target {
 }
 
 const md5 = (bytes: Uint8Array) => createHash("md5").update(bytes).digest("hex");
+
+const displacing = (rev: string | undefined): Pick<Entry, "displaced"> => (rev === undefined ? {} : { displaced: { rev } });
 
 const seen = ({ id, rev, etag }: DriveFile): Known => ({ id, made: true, rev, etag });
 

@@ -17,12 +17,16 @@ export interface Known {
   readonly etag?: string | undefined;
   /** A file of ours that lost against an older one of the same name; it goes when that one holds our bytes. */
   readonly loser?: string | undefined;
+  /** A big body that was being sent over this revision: it may have become the file without our knowing. */
+  readonly sending?: { readonly rev: string; readonly sha256: string } | undefined;
+  /** Someone else's revision that came in under it, pinned and not told of yet. */
+  readonly displaced?: string | undefined;
 }
 
 export interface Journal {
   of(key: Key): Promise<Known | undefined>;
   set(key: Key, known: Known): Promise<void>;
-  /** The file was seen to be there. */
+  /** The file is there, and nothing else is owed. */
   saw(key: Key, file: DriveFile): Promise<void>;
   forget(key: Key): Promise<void>;
 }

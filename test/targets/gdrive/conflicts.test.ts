@@ -142,6 +142,29 @@ describe("someone edits a file", () => {
     expect(told).toMatchObject([{ file: BIG, notes: expect.stringContaining(pinned.at(-1)?.id ?? "none") }]);
   });
 
+  it("while a big one is sent, and we do not live to see its end: kept and told by who comes next", async () => {
+    const { drive, root, memory } = await place();
+    await memory.replace(BIG, big("a"));
+    await memory.flush();
+    const path = `MemoryVDB/${BIG}`;
+    drive.faults.add({ when: { api: "upload.chunk", nth: 1 }, do: { kind: "foreign-edit", target: path, text: "theirs" } });
+    const heal = drive.faults.add({ when: { api: "revisions.list" }, do: { kind: "5xx-before" } });
+    await memory.append(BIG, "b");
+    expect(await memory.upload(BIG)).toMatchObject({ status: "fail" });
+    await memory.close();
+    expect(here(drive, path)).toMatchObject([{ size: 6 * 2 ** 20 + 1 }]);
+    heal();
+    const next = await openMemory({ root, retryBaseMs: 1 });
+    undo.push(() => next.close());
+    await next.flush();
+    const [now] = here(drive, path);
+    const pinned = now?.revisions.filter(({ keepForever }) => keepForever) ?? [];
+    expect(pinned.map(({ id }) => drive.account.content(now?.id ?? "", id).toString())).toEqual(["theirs"]);
+    expect(await next.status()).toMatchObject({ conflicts: 1, pending: 0, failed: 0 });
+    await next.append(BIG, "c");
+    expect(await next.upload(BIG)).toMatchObject({ status: "success", notes: "" });
+  });
+
   it("before a big one is sent: theirs is kept in the archive folder", async () => {
     const { drive, memory, kept } = await place();
     await memory.replace(BIG, big("a"));
