@@ -21,6 +21,8 @@ import type { DriverContext } from "./shared/driver.ts";
 const SMALL = 5 * 1024 * 1024;
 /** How often an etag that moved without a new content is taken over in one put. */
 const ROUNDS = 5;
+/** Ids of a listing that are kept. */
+const LISTED = 10_000;
 /** Folders in one search; longer ones sometimes answer nothing (Google issue 149522397). */
 const GROUP = 50;
 
@@ -98,6 +100,9 @@ export function createGdriveTarget(context: DriverContext): Target {
   const absentFault = (key: Key) => new TargetError("not-found", `${pathOf(key)} is not on ${name}`);
   const conflict = (key: Key, what: string) => new TargetError("conflict", `${pathOf(key)} ${what}`);
 
+  /** Ids that the last listing showed: a search by name may not find a file yet that a folder's listing has. */
+  const listed = new Map<Key, string>();
+
   /** The file that is a key's, by its id; without one, the oldest of that name, which is then adopted. */
   const look = async ({ api, journal, folders, shelf }: Drive, key: Key, call?: Call) => {
     const known = await journal.of(key);
@@ -111,10 +116,11 @@ export function createGdriveTarget(context: DriverContext): Target {
     }
     const folder = await folders.find(dirOf(key), call);
     if (folder === undefined) return undefined;
-    const [found] = await shelf.named(folder, key, call);
-    if (!found) return undefined;
-    const file = await api.get(found.id, call).catch(absent);
-    if (!file || file.trashed) {
+    const id = listed.get(key) ?? (await shelf.named(folder, key, call))[0]?.id;
+    if (id === undefined) return undefined;
+    const file = await api.get(id, call).catch(absent);
+    listed.delete(key);
+    if (!file || file.trashed || file.name.normalize("NFC") !== nameOf(key)) {
       shelf.drop(folder);
       return undefined;
     }
@@ -178,8 +184,7 @@ export function createGdriveTarget(context: DriverContext): Target {
         await api.remove(file.id, undefined, call);
         return "trashed";
       }
-      await journal.saw(key, file);
-      await on.twins.made(folder, dirOf(key), file);
+      await Promise.all([journal.saw(key, file), on.twins.made(folder, dirOf(key), file)]);
       return file;
     });
 
@@ -363,6 +368,7 @@ export function createGdriveTarget(context: DriverContext): Target {
     const { api, folders } = await drive();
     const start = dirOf(prefix);
     const first = await folders.find(start, call);
+    listed.clear();
     let level = new Map(first === undefined ? [] : [[first, start]]);
     while (level.size > 0) {
       const below = new Map<string, string>();
@@ -372,6 +378,7 @@ export function createGdriveTarget(context: DriverContext): Target {
             if (`${path}/`.startsWith(prefix) || prefix.startsWith(`${path}/`)) below.set(file.id, path);
           } else if (isBlob(file) && path.startsWith(prefix)) {
             const key = keyOf(path);
+            if (key !== undefined && listed.size < LISTED) listed.set(key, file.id);
             if (key !== undefined) yield entryOf(key, file);
           }
         }
