@@ -135,6 +135,10 @@ describe("connect", () => {
     for (const part of ["console.cloud.google.com", "Desktop app", "private/client.json", "--client FILE"])
       expect(stderr).toContain(part);
     expect((await ask(["--root", it.root, "connect", "cloud"])).answer.error).toMatchObject({ code: "E_TOKEN_MISSING" });
+    expect(await ask(["--root", it.root, "connect", "cloud", "--client", `${download}.no`])).toMatchObject({
+      code: 2,
+      answer: { error: { code: "E_USAGE", data: "Nothing was changed." } },
+    });
     expect((await connect(it, ["--no-browser", "--client", download])).code).toBe(0);
     expect((statSync(join(it.root, "private/client.json")).mode & 0o777).toString(8)).toBe("600");
   });

@@ -30,7 +30,7 @@ export function define(command: Command, cli: Cli): void {
     {
       0: "signed in where there is something to sign in to, and proven",
       1: "the proof failed; a sign-in stays stored",
-      2: "wrong usage, or no such target",
+      2: "wrong usage, no such target, or a --client file that cannot be used",
       4: "not signed in: declined, no OAuth client, or the credentials are refused",
       5: "in conflict: a person must decide",
     },

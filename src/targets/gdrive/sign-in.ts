@@ -41,42 +41,48 @@ const guide = (name: string, clientFile: string) =>
     `5. Save that file as ${clientFile}, or run \`aftersave connect ${name} --client FILE\`.`,
   ].join("\n  ");
 
-/** The OAuth client to sign in with: one that is given, the one that is there, or one that a person names when asked. */
-async function clientFor({ name, tokenFile, clientFile, claim }: CredentialsOptions, dialogue: Dialogue): Promise<OAuthClient> {
-  const steps = guide(name, clientFile);
-  const given = dialogue.clientFile ?? undefined;
-  let client = given === undefined ? await readClientFile(clientFile) : await adoptClientFile(given, clientFile, claim);
-  if (!client) {
-    const before = await readTokenFile(tokenFile);
-    client = before?.kind === "user" ? before.client : undefined;
-  }
-  if (!client) {
-    const named = await dialogue.ask?.(`There is no ${clientFile} yet.\n  ${steps}`, "Path of the downloaded JSON file");
-    if (named === undefined)
-      throw refuse(
-        `there is no OAuth client to sign in to ${name} with: ${clientFile} does not exist`,
-        dialogue.ask ? `Run \`aftersave connect ${name}\` again when you have its file.` : steps,
-      );
-    client = await adoptClientFile(named, clientFile, claim);
-  }
-  if (client.web)
+/** Whether people can sign in here with a client, and where: Google's own page or, for tests, a loopback one. */
+function authAddress({ authUrl, web }: OAuthClient, file: string): URL {
+  if (web)
     throw refuse(
-      `${clientFile} is an OAuth client of the type Web application, which cannot be used on a machine of your own`,
+      `${file} is an OAuth client of the type Web application, which cannot be used on a machine of your own`,
       "Create one of the type Desktop app (https://console.cloud.google.com/auth/clients) and give it with --client FILE.",
       "E_SIGN_IN_CLIENT",
     );
-  return client;
-}
-
-/** Where people sign in. The client's file may name Google's own page or, for tests, a loopback one. */
-function authAddress({ authUrl }: OAuthClient, clientFile: string): URL {
   const address = new URL(URL.canParse(authUrl ?? AUTH_URL) ? (authUrl ?? AUTH_URL) : "invalid:");
   const google = address.protocol === "https:" && address.hostname === "accounts.google.com";
   if (google || (isLoopback(address) && /^https?:$/.test(address.protocol))) return address;
   throw refuse(
-    `auth_uri in ${clientFile} is not an address of Google's: ${address.host || "no address"}`,
+    `auth_uri in ${file} is not an address of Google's: ${address.host || "no address"}`,
     "Do not sign in there; download the client's file again from the Google console.",
     "E_SIGN_IN_CLIENT",
+  );
+}
+
+/** A client's file that a person names; one that cannot be used is a mistake of the command, and replaces nothing. */
+async function adopt(from: string, { clientFile, claim }: CredentialsOptions): Promise<OAuthClient> {
+  try {
+    return await adoptClientFile(from, clientFile, claim, (client) => void authAddress(client, from));
+  } catch (error) {
+    if (!(error instanceof TargetError)) throw error;
+    throw new AftersaveError("E_USAGE", error.message, { ...(error.hint === undefined ? {} : { hint: error.hint }) });
+  }
+}
+
+/** The OAuth client to sign in with: one that is given, the one that is there, or one that a person names when asked. */
+async function clientFor(options: CredentialsOptions, dialogue: Dialogue): Promise<OAuthClient> {
+  const { name, tokenFile, clientFile } = options;
+  const steps = guide(name, clientFile);
+  const given = dialogue.clientFile;
+  const client = given === undefined ? await readClientFile(clientFile) : await adopt(given, options);
+  if (client) return client;
+  const before = await readTokenFile(tokenFile);
+  if (before?.kind === "user" && before.client) return before.client;
+  const named = await dialogue.ask?.(`There is no ${clientFile} yet.\n  ${steps}`, "Path of the downloaded JSON file");
+  if (named !== undefined) return adopt(named, options);
+  throw refuse(
+    `there is no OAuth client to sign in to ${name} with: ${clientFile} does not exist`,
+    dialogue.ask ? `Run \`aftersave connect ${name}\` again when you have its file.` : steps,
   );
 }
 

@@ -275,11 +275,20 @@ export async function removeTokenFile(path: string, claim: Claim): Promise<boole
   });
 }
 
-/** Puts a copy of a downloaded OAuth client where `drive_client` says, 0600. Throws `auth` when it is none. */
-export async function adoptClientFile(from: string, to: string, claim: Claim): Promise<OAuthClient> {
+/**
+ * Puts a copy of a downloaded OAuth client where `drive_client` says, 0600. Throws `auth` when it is none, and what `check`
+ * throws of it; what was there is touched by nothing but a client that passed.
+ */
+export async function adoptClientFile(
+  from: string,
+  to: string,
+  claim: Claim,
+  check: (client: OAuthClient) => void = () => undefined,
+): Promise<OAuthClient> {
   const client = await readClientFile(from);
   if (!client)
     throw unusable(from, "there is no such file", "Give the path of the JSON file that the Google console let you download.");
+  check(client);
   const file = await readJson(from, tokenHint);
   if (file && from !== to) await exclusively(claim, () => writeSecret(to, file.raw));
   return client;

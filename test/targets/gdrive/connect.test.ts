@@ -288,7 +288,28 @@ describe("connect", () => {
     const again = { ...context, clientFile: join(dirname(clientFile), "third.json") };
     expect((await signIn(again, look, { clientFile: download })).signedIn).toBeDefined();
     expect(existsSync(again.clientFile)).toBe(true);
-    expect((await signIn(again, look, { clientFile: `${download}.no` })).error).toMatchObject({ code: "E_AUTH" });
+  });
+
+  it("puts no file in the place of a good client that cannot be signed in with", async () => {
+    const drive = await emulator();
+    const { context, clientFile } = setting(drive);
+    const good = readFileSync(clientFile, "utf8");
+    const bad = join(dirname(clientFile), "bad.json");
+    const auth_uri = "https://accounts.google.com.example.com/auth";
+    for (const [text, message] of [
+      [undefined, "no such file"],
+      ["{", "not JSON"],
+      ['{"type":"service_account"}', "service account's key"],
+      ["{}", "no client_id"],
+      ['{"web":{"client_id":"id"}}', "Web application"],
+      [JSON.stringify({ installed: { client_id: "id", auth_uri } }), "example.com"],
+    ] as const) {
+      if (text !== undefined) writeFileSync(bad, text);
+      const { error } = await signIn(context, async (address) => void address, { clientFile: bad });
+      expect(error).toMatchObject({ code: "E_USAGE", message: expect.stringContaining(message) as string });
+      expect(error).toMatchObject({ message: expect.stringContaining(bad) as string, hint: expect.any(String) as string });
+      expect(readFileSync(clientFile, "utf8")).toBe(good);
+    }
   });
 
   it("never replaces a service account's key, and with auth: service_account only checks it", async () => {
