@@ -24,6 +24,15 @@ export interface TargetStatus {
   readonly writers: readonly TargetWriter[];
 }
 
+/** Someone else's content that was found at a target. */
+interface StatusConflict {
+  readonly target: string;
+  readonly file: string;
+  /** The key under which theirs is kept at that target. */
+  readonly kept_as: string;
+  readonly at: string;
+}
+
 export interface Status {
   readonly files: number;
   readonly pending: number;
@@ -31,6 +40,8 @@ export interface Status {
   readonly held: number;
   /** Found at targets and kept there, and not yet looked at (`doctor --fix`). */
   readonly conflicts: number;
+  /** These conflicts, oldest first. */
+  readonly conflict_list: readonly StatusConflict[];
   /** The oldest of what waits: an unfinished upload, or a line of history that is on no target. */
   readonly oldest_pending_at: string | null;
   /** Bytes of accepted content that no target on another device holds, verified. */
@@ -46,7 +57,8 @@ export interface StatusTarget {
   readonly sameDevice: boolean | null;
 }
 
-const iso = (ms: number | null) => (ms === null ? null : new Date(ms).toISOString());
+const timeOf = (ms: number) => new Date(ms).toISOString();
+const iso = (ms: number | null) => (ms === null ? null : timeOf(ms));
 
 const signedOut = new Set<ErrorCode>(["E_TOKEN_MISSING", "E_AUTH"]);
 
@@ -78,12 +90,14 @@ export async function statusOf(state: State, targets: readonly StatusTarget[]): 
   const elsewhere = targets.filter((target) => target.enabled && target.sameDevice !== true).map(({ name }) => name);
   const history = await state.segments.oldestWaiting(targets.filter((target) => target.enabled).map(({ name }) => name));
   const oldest = [...counts.map((count) => count.oldest), ...(history === null ? [] : [history])];
+  const conflicts = await state.ledger.conflicts();
   return {
     files: await state.saves.countHeads(),
     pending: sum("pending"),
     failed: sum("failed"),
     held: 0,
-    conflicts: (await state.ledger.conflicts()).length,
+    conflicts: conflicts.length,
+    conflict_list: conflicts.map(({ target, key, kept_as, at }) => ({ target, file: key, kept_as, at: timeOf(at) })),
     oldest_pending_at: oldest.length === 0 ? null : iso(Math.min(...oldest)),
     unprotected_bytes: (await state.ledger.unprotected(elsewhere)).bytes,
     targets: shown,

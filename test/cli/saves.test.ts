@@ -1,6 +1,6 @@
 /** CONTRACT section 5: what each command does when all is well. */
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { ask, makeRoot, mirrored, put, read, run, type Answer } from "./program.ts";
@@ -159,7 +159,10 @@ describe("sync-file", () => {
     const { code, answer } = await ask(["sync-file", "a.txt"], { cwd: root });
     expect({ code, error: answer.code }).toEqual({ code: 5, error: "E_CONFLICT" });
     expect(mirrored(root, "a.txt")).toBe("2");
-    expect((await run(["status", "--check"], { cwd: root })).code).toBe(5);
+    const status = await run(["status", "--check"], { cwd: root });
+    const theirs = /a\.txt: someone else's content is kept on drive as (\S+)/.exec(status.stdout)?.[1] ?? "";
+    expect([status.code, readFileSync(theirs, "utf8")]).toEqual([5, "theirs"]);
+    expect(status.stdout).toContain("aftersave doctor --fix");
   });
 });
 

@@ -371,6 +371,10 @@ describe("doctor", () => {
     const theirs = cloud.objects().find(({ bytes }) => Buffer.from(bytes).toString() === "theirs\n");
     expect(finding).toMatchObject({ part: "conflicts", code: "E_CONFLICT", fixed: false });
     expect(finding?.message).toContain(`Drive/MemoryVDB/${theirs?.key}`);
+    expect(await memory.status()).toMatchObject({
+      conflicts: 1,
+      conflict_list: [{ target: "cloud", file: "Meta/A.txt", kept_as: theirs?.key, at: expect.any(String) as string }],
+    });
     expect((await worst(memory, true)).map(({ fixed }) => fixed)).toEqual([true]);
     expect(await worst(memory)).toEqual([]);
     expect((await memory.status()).conflicts).toBe(0);

@@ -2,6 +2,7 @@
  * `aftersave status`: whether the memory is safe, plainly.
  * @module
  */
+import { join } from "node:path";
 import type { Command } from "commander";
 import type { Memory, Status, TargetStatus } from "../../index.ts";
 import { exits, type Cli } from "../cli.ts";
@@ -69,6 +70,30 @@ function standing({ enabled, state, same_device, last_success_at, pending, faile
   ].join(", ");
 }
 
+/** Where a target has `key`, as people find it. */
+function placeAt({ config }: Memory, name: string, key: string): string {
+  const target = config.targets.find((one) => one.name === name);
+  const at = `${target?.root ?? ""}${key}`;
+  return target?.type === "folder" ? join(String(target.options["path"]), at) : at;
+}
+
+const SHOWN = 5;
+
+/** Which files are in conflict, where theirs is, and what to do. */
+function sayConflicts({ conflict_list: all }: Status, memory: Memory): string[] {
+  if (all.length === 0) return [];
+  return [
+    ...all
+      .slice(0, SHOWN)
+      .map(
+        ({ file, target, kept_as }) =>
+          `  ${file}: someone else's content is kept on ${target} as ${placeAt(memory, target, kept_as)}`,
+      ),
+    ...(all.length > SHOWN ? [`  and ${all.length - SHOWN} more: \`aftersave doctor\` names them all`] : []),
+    "Compare theirs with ours, save what should stay, then run `aftersave doctor --fix` to say that you have looked.",
+  ];
+}
+
 /** What to do about failed uploads. */
 function next(targets: readonly TargetStatus[]): string {
   const codes = targets.filter(({ failed }) => failed > 0).map(({ code }) => code);
@@ -79,7 +104,8 @@ function next(targets: readonly TargetStatus[]): string {
   return `See \`aftersave log uploads${filter}\`; \`aftersave flush\` tries again.`;
 }
 
-function say(status: Status, exit: number, { root, config }: Memory, { out }: Cli): string {
+function say(status: Status, exit: number, memory: Memory, { out }: Cli): string {
+  const { root, config } = memory;
   const { files, pending, failed, oldest_pending_at, unprotected_bytes, targets } = status;
   const [safe, sentence] = verdict(status, exit);
   const names = Object.keys(targets);
@@ -98,6 +124,7 @@ function say(status: Status, exit: number, { root, config }: Memory, { out }: Cl
       const target = targets[name] as TargetStatus;
       return `  ${name.padEnd(wide)}  ${target.type.padEnd(kinds)}  ${standing(target)}`;
     }),
+    ...sayConflicts(status, memory),
     ...(failed > 0 ? [next(Object.values(targets))] : []),
     ...(failed === 0 && oldest_pending_at !== null ? ["`aftersave flush` uploads now, and waits."] : []),
     ...config.warnings.map((warning) => `${out.paint("yellow", "note:")} ${warning}`),

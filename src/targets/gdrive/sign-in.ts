@@ -65,7 +65,7 @@ async function adopt(from: string, { clientFile, claim }: CredentialsOptions): P
     return await adoptClientFile(from, clientFile, claim, (client) => void authAddress(client, from));
   } catch (error) {
     if (!(error instanceof TargetError)) throw error;
-    throw new AftersaveError("E_USAGE", error.message, { ...(error.hint === undefined ? {} : { hint: error.hint }) });
+    throw new AftersaveError("E_USAGE", error.message, error.hint === undefined ? {} : { hint: error.hint });
   }
 }
 
