@@ -216,6 +216,22 @@ describe("connect", () => {
     expect(JSON.parse(read(it.root, "drive_token.json"))).toEqual(key);
   });
 
+  it.runIf(process.platform !== "win32")("a sign-in that others can read is used by uploads, with one warning", async () => {
+    const it = await setting({ enabled: true });
+    const token = put(it.root, "drive_token.json", JSON.stringify(it.drive.authorizedUser()));
+    const [one, two] = [put(it.root, "Data/Meta/A.txt", "a"), put(it.root, "Data/Meta/B.txt", "b")];
+    const warned = async (mode: number, ...args: string[]) => {
+      chmodSync(token, mode);
+      const { code, stdout, stderr } = await run(["--root", it.root, ...args]);
+      expect([code, stdout]).toEqual([0, expect.any(String)]);
+      return stderr.split(`${token} can be read by others`).length - 1;
+    };
+    expect(await warned(0o644, "--json", "sync-file", one, two)).toBe(1);
+    expect(await warned(0o644, "--quiet", "flush")).toBe(1);
+    expect(await warned(0o600, "flush")).toBe(0);
+    expect(left(it.drive)).toEqual(expect.arrayContaining(["MemoryVDB/Meta/A.txt", "MemoryVDB/Meta/B.txt"]));
+  });
+
   it("of a folder is the proof alone; of what is not there a refusal", async () => {
     const { root } = await setting();
     const { code, answer } = await ask(["--root", root, "connect", "disk"]);

@@ -31,6 +31,7 @@ async function flush(jobs: number, outcomes: readonly Outcome[], blind = false) 
     told: [],
     interrupted: () => new AbortController().signal,
     memory: async () => ({
+      config: { targets: [] },
       async status() {
         if (asked++ > 0 && blind) throw full;
         return { pending: asked > 1 ? left : jobs, failed: 0 };

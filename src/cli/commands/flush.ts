@@ -7,6 +7,7 @@ import { asAftersaveError, type AftersaveError, type Memory, type Outcome } from
 import { exits, type Cli } from "../cli.ts";
 import { exitOfUploads } from "../exits.ts";
 import { tell } from "../report.ts";
+import { warnOfOpenToken } from "../token-mode.ts";
 import { plural } from "../words.ts";
 
 /** `pending`: unfinished, and not among those that failed in this run. */
@@ -27,6 +28,7 @@ export function define(command: Command, cli: Cli): void {
     5: "in conflict, held or blocked: a person must decide",
   }).action(async () => {
     const memory = await cli.memory();
+    await warnOfOpenToken(memory, cli);
     const outcomes: Outcome[] = [];
     const { pending, failed } = await memory.status();
     const signal = cli.interrupted();

@@ -7,6 +7,7 @@ import { asAftersaveError, type FileResult } from "../../index.ts";
 import { exitOfUploads } from "../exits.ts";
 import { exits, pathOf, type Cli } from "../cli.ts";
 import { metaOf, withMeta, type MetaOptions } from "../meta.ts";
+import { warnOfOpenToken } from "../token-mode.ts";
 import { outcomeWord } from "../words.ts";
 
 const AT_ONCE = 4;
@@ -30,6 +31,7 @@ export function define(command: Command, cli: Cli): void {
   ).action(async (texts: string[], flags: MetaOptions) => {
     const memory = await cli.memory();
     const paths = texts.map((text) => pathOf(memory, text));
+    await warnOfOpenToken(memory, cli);
     const results: FileResult[] = [];
     const next = paths.entries();
     const work = async () => {
