@@ -361,6 +361,10 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
     onOutcome: announce,
   });
 
+  for (const { name, type, enabled, root, options: own } of config.targets) {
+    const place = enabled && !options.targets?.[name] ? drivers[type]?.placeOf?.(root, own) : undefined;
+    if (place !== undefined) await owner.placed(name, place);
+  }
   const { settled, failed } = await saves.recoverAll();
   if (settled > 0) notices.push(`${settled} unfinished save${settled === 1 ? " was" : "s were"} settled`);
   notices.push(...failed.map(({ message, hint }) => (hint ? `${message}. ${hint}` : message)));
@@ -540,6 +544,12 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
             sameDevice: onSameDevice(localPath, config.root),
             pathOf: (key) => pathAt(name, key),
             open: async () => (await open(name)).target,
+            mend: async () => {
+              const to = await open(name);
+              const lost = (await to.target.audit?.({ all: true })) ?? [];
+              if (lost.length > 0) await owner.again(to, lost);
+              return lost.length;
+            },
             ...(examineIt && {
               examine: (waiting: number) => examineIt(driverContext(target, config, state, options, clock), waiting),
             }),

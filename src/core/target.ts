@@ -116,10 +116,10 @@ export interface Target {
   /** A hint: these keys are about to be put. A place where looking and folders cost requests sees to all of them at once. */
   prepare?(keys: readonly Key[], call?: Call): Promise<void>;
   /**
-   * Where a place cannot keep two machines from making the same new file at the same moment: looks whether it happened
-   * since the last time. Answers the keys whose file is another machine's now; they are to be put again.
+   * Keys that this place was seen to hold no more, or whose file is another machine's now, since the last time: they are to be
+   * put again. With `all` it also looks for folders that are gone; without, it asks only about what was made since.
    */
-  audit?(call?: Call): Promise<readonly Key[]>;
+  audit?(call?: Call & { readonly all?: boolean }): Promise<readonly Key[]>;
   /** Lets go of everything. Calling it twice is fine. */
   close(): Promise<void>;
 }

@@ -60,6 +60,8 @@ export interface Owner {
   own(to: MirrorTarget, call: Call): Promise<void>;
   /** Has these keys sent once more: what the ledger knew of them is dropped. */
   again(to: MirrorTarget, keys: readonly Key[]): Promise<void>;
+  /** Where paths.json says that the target is. When that changes, nothing that was known of it holds, and everything is to be sent there. */
+  placed(target: string, place: string): Promise<void>;
   /** From now on this memory may write beside the one that owns the place. Everything that is routed there is compared anew. */
   join(to: MirrorTarget, call: Call): Promise<Joined>;
 }
@@ -131,7 +133,26 @@ export function createOwner({ state, clock, peers, targetsFor }: OwnerParts): Ow
     own,
     async again(to, keys) {
       await ledger.forget(to.name, await everything(to.name, new Set(keys)), keys);
-      if (keys.includes(MARKER)) await ledger.setOwned(to.name, false); // another memory root's marker is older than ours
+      if (keys.includes(MARKER)) await ledger.setOwned(to.name, false); // it is gone, or another memory root's is older than ours
+      if (keys.some((key) => key !== MARKER && key.startsWith(ownKey("")))) await segments.forget(to.name);
+    },
+
+    async placed(target, place) {
+      const name = `place/${target}`;
+      if ((await state.getMeta(name)) === place) return;
+      const release = await state.claims.take("owner", target, { waitMs: 600_000 });
+      try {
+        const known = await state.getMeta(name);
+        if (known !== undefined && known !== place) {
+          const memory = ledger.driverMemory(target);
+          for (const [entry] of await memory.list("")) await memory.delete(entry);
+          await ledger.setOwned(target, false);
+          await ledger.forget(target, await everything(target));
+        }
+        await state.setMeta(name, place);
+      } finally {
+        release();
+      }
     },
 
     async join(to, call) {

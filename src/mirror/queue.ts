@@ -108,14 +108,21 @@ export function createQueue({ state, clock, uploader, owner, history, targets, o
   const drainTarget = async (name: string, options: DrainOptions, count: (outcome: Outcome) => void): Promise<void> => {
     const { open_until } = await state.ledger.target(name);
     if (open_until > clock.now() && options.asked !== true) return;
-    if (await drainJobs(name, options, count)) await history.send(name, options);
+    const drained = await drainJobs(name, options, count);
+    if (drained === "closed") return;
+    await history.send(name, options);
+    if (drained === "worked") await audit(await open(name), options); // the history's own folders may have been found gone
   };
 
-  /** False when the target cannot be reached, or does not let us in. */
-  const drainJobs = async (name: string, options: DrainOptions, count: (outcome: Outcome) => void): Promise<boolean> => {
+  /** `closed`: the target cannot be reached, or does not let us in. */
+  const drainJobs = async (
+    name: string,
+    options: DrainOptions,
+    count: (outcome: Outcome) => void,
+  ): Promise<"closed" | "idle" | "worked"> => {
     const asked = options.asked === true;
     const first = (await state.jobs.due(name, asked ? Number.MAX_SAFE_INTEGER : clock.now(), 0, 1, asked))[0];
-    if (!first) return true;
+    if (!first) return "idle";
     const to = await open(name);
     const jobs = dueJobs(to, asked, options.signal);
     let closed = false;
@@ -132,8 +139,9 @@ export function createQueue({ state, clock, uploader, owner, history, targets, o
     };
     await work(1); // one probe: a target that cannot be reached costs no tries of the other jobs
     await Promise.all(Array.from({ length: to.concurrency }, () => work(Number.POSITIVE_INFINITY)));
-    if (!closed) await audit(to, options);
-    return !closed;
+    if (closed) return "closed";
+    await audit(to, options);
+    return "worked";
   };
 
   /** What another machine made at the same moment as we did counts, if it is older: ours is sent again, to that file. */

@@ -206,8 +206,13 @@ export function createUploader({ state, clock, archive, owner, peers, contentOf 
     const current: Job = { ...job, version, sha256: source.sha256, size: source.size };
     try {
       await owner.own(to, { signal, tries });
-      if ((await ledger.mirrored(to.name, job.key))?.sha256 === source.sha256)
-        return await skip(to, current, "unchanged: the target holds these bytes, verified");
+      const held = await ledger.mirrored(to.name, job.key);
+      if (held?.sha256 === source.sha256)
+        return await skip(
+          to,
+          current,
+          `unchanged: these bytes were verified there at ${new Date(held.verified_at).toISOString()}`,
+        );
       await checkTwin(to, job.key);
       const written = await write(to, current, source, version, { signal, tries, onProgress });
       return await succeed(to, current, tries, source, written, await prove(to, source, written.entry));

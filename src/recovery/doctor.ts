@@ -140,6 +140,14 @@ async function* checkTargets(parts: DoctorParts): AsyncGenerator<Found, string> 
     const { found, fact } = await look(parts, target);
     yield* found;
     facts.push(fact);
+    const sent = parts.fix && !found.some(({ level }) => level === "error") ? await target.mend() : 0;
+    if (sent > 0)
+      yield {
+        level: "warning",
+        message: `${plural(sent, "file")} of ours ${sent === 1 ? "is" : "are"} gone from ${name} and ${sent === 1 ? "waits" : "wait"} to be sent again`,
+        cure: "Run `aftersave flush`.",
+        fixed: true,
+      };
     const { code } = await parts.state.ledger.target(name);
     if (code !== null && code !== "E_CONFLICT" && !found.some((one) => one.code === code))
       yield { message: `the last upload to ${name} failed`, code, cure: "See the jobs below, or `aftersave log uploads`." };

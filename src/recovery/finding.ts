@@ -34,6 +34,8 @@ export interface DoctorTarget {
   /** As people read it. */
   readonly pathOf: (key: Key) => string;
   readonly open: () => Promise<Target>;
+  /** Looks for what is gone at the target and has it sent again; answers how many files. */
+  readonly mend: () => Promise<number>;
   /** Looks for what would make an upload of so many bytes fail; returns one sentence of facts. */
   readonly examine?: (waiting: number) => AsyncGenerator<Found, string>;
 }

@@ -43,6 +43,8 @@ export interface Segments extends Writers {
   reach(target: string, writer: string): Promise<Reach>;
   /** The target was looked at, and holds the history up to `place`. */
   found(target: string, writer: string, place: number): Promise<void>;
+  /** The target's history folders are gone: they are told anew from the beginning. */
+  forget(target: string): Promise<void>;
   /** Durable when it resolves; only then may the segment be put. */
   begin(target: string, writer: string, range: Range): Promise<void>;
   sent(target: string, writer: string, place: number, at: number): Promise<void>;
@@ -105,6 +107,9 @@ export function createSegments(db: Database, writers: Writers): Segments {
     },
     async found(target, writer, place) {
       write("INSERT OR REPLACE INTO history (target, writer, place) VALUES (?,?,?)", target, writer, place);
+    },
+    async forget(target) {
+      db.transaction(() => forgetHistory(db, target));
     },
     async begin(target, writer, { first, last }) {
       write("UPDATE history SET first = ?, last = ? WHERE target = ? AND writer = ?", first, last, target, writer);

@@ -18,6 +18,7 @@ export const drivers: Readonly<Record<string, Driver>> = {
       const { createGdriveTarget } = await import("./gdrive.ts");
       return createGdriveTarget(context);
     },
+    placeOf: (root, options) => JSON.stringify([root, options["root_url"], options["shared_drive"] ?? null]),
     async *examine(context, waiting) {
       const { examineDrive } = await import("./gdrive/health.ts");
       return yield* examineDrive(context, waiting);

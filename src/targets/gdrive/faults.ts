@@ -118,7 +118,14 @@ const rows: ReadonlyArray<readonly [reasons: string, kind: FaultKind, code: Erro
     "Ask a manager of the shared drive for the role Content manager, and keep all of the target's folders inside that drive.",
   ],
   [
-    "insufficientFilePermissions appNotAuthorizedToFile insufficientParentPermissions parentNotAFolder",
+    // what another OAuth client of this account made: to this one it is not there, and is made anew
+    "appNotAuthorizedToFile",
+    "not-found",
+    "E_TARGET_FORBIDDEN",
+    "This sign-in sees only what it made itself. Sign in with the OAuth client that made it, or widen the target's `scope` and run `aftersave connect NAME`.",
+  ],
+  [
+    "insufficientFilePermissions insufficientParentPermissions parentNotAFolder",
     "unsupported",
     "E_TARGET_FORBIDDEN",
     "This sign-in may write only what aftersave made itself. Choose another `drive_root`, ask the owner for the right to edit, or widen the target's `scope` and run `aftersave connect NAME`.",

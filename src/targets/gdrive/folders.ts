@@ -17,8 +17,8 @@ export interface Folders {
   need(dir: string, asked?: Asked): Promise<string>;
   /** Makes all that are missing, with as few requests as that takes. */
   needAll(dirs: Iterable<string>, asked?: Asked): Promise<void>;
-  /** A file could not be made in `dir`: looks which folders on the way are gone or in the trash and forgets them. */
-  recheck(dir: string, asked?: Asked): Promise<void>;
+  /** A file could not be made in `dir`: looks which folders on the way are gone or in the trash and forgets them. Without `dir`: all that are known. */
+  recheck(dir: string | undefined, asked?: Asked): Promise<void>;
 }
 
 export interface FoldersParts {
@@ -33,6 +33,8 @@ export interface FoldersParts {
   readonly root: readonly string[];
   /** A folder that we made is empty: called with its id. */
   readonly onMade: (id: string) => void;
+  /** A folder below the mirror's root (`""`: the root itself) is gone, with all that was in it. */
+  readonly onLost: (dir: string) => Promise<void>;
 }
 
 /** How many folders are asked for or made at once. */
@@ -52,7 +54,7 @@ interface Known {
   readonly made: boolean;
 }
 
-export function createFolders({ api, ids, memory, claim, clock, top, root, onMade }: FoldersParts): Folders {
+export function createFolders({ api, ids, memory, claim, clock, top, root, onMade, onLost }: FoldersParts): Folders {
   const known = new Map<string, string>();
   let listed: { readonly parent: string; readonly at: number; readonly children: DriveFile[] } | undefined;
   const ours = new Set<string>(); // made by this process: nothing but ours is in there
@@ -174,6 +176,14 @@ export function createFolders({ api, ids, memory, claim, clock, top, root, onMad
     await needPaths(wanted, asked);
   };
 
+  const forget = async (path: string) => {
+    const prefix = root.length === 0 ? "" : `${root.join("/")}/`;
+    await onLost(`${path}/`.startsWith(prefix) ? path.slice(prefix.length) : "");
+    for (const [name] of await memory.list(`folder/${path}`))
+      if (name === `folder/${path}` || name.startsWith(`folder/${path}/`)) await memory.delete(name);
+    for (const below of known.keys()) if (below === path || below.startsWith(`${path}/`)) known.delete(below);
+  };
+
   return {
     async find(dir, asked) {
       const path = pathOf(dir);
@@ -201,21 +211,19 @@ export function createFolders({ api, ids, memory, claim, clock, top, root, onMad
     async recheck(dir, asked) {
       const release = await claim("folders");
       try {
-        const steps = pathOf(dir)
-          .split("/")
-          .map((_, at, all) => all.slice(0, at + 1).join("/"));
-        for (const path of steps) {
-          const id = (await journalled(path))?.id;
-          if (id === undefined) continue;
-          const folder = await api.get(id, asked).catch(absent);
-          if (folder && !folder.trashed) {
-            known.set(path, id);
-            continue;
-          }
-          for (const [name] of await memory.list(`folder/${path}`))
-            if (name === `folder/${path}` || name.startsWith(`folder/${path}/`)) await memory.delete(name);
-          for (const below of known.keys()) if (below === path || below.startsWith(`${path}/`)) known.delete(below);
-          return;
+        const steps = dir === undefined ? [] : pathOf(dir).split("/");
+        const paths =
+          dir === undefined
+            ? (await memory.list("folder/")).map(([name]) => name.slice("folder/".length))
+            : steps.map((_, at) => steps.slice(0, at + 1).join("/"));
+        let gone: string | undefined;
+        for (const path of paths.toSorted()) {
+          if (gone !== undefined && `${path}/`.startsWith(`${gone}/`)) continue;
+          const noted = await journalled(path);
+          if (!noted?.made) continue;
+          const folder = await api.get(noted.id, asked).catch(absent);
+          if (folder && !folder.trashed) known.set(path, noted.id);
+          else await forget((gone = path));
         }
       } finally {
         release();

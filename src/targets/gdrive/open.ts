@@ -84,7 +84,17 @@ export async function openDrive(context: DriverContext): Promise<Drive> {
   const ids = createIds({ api, memory, claim });
   const journal = createJournal(memory);
   const shelf = createShelf(api, clock);
-  const folders = createFolders({ api, ids, memory, claim, clock, top, root, onMade: (id) => shelf.isNew(id) });
+  const folders = createFolders({
+    api,
+    ids,
+    memory,
+    claim,
+    clock,
+    top,
+    root,
+    onMade: (id) => shelf.isNew(id),
+    onLost: (dir) => journal.lose(dir),
+  });
   return {
     api,
     ids,

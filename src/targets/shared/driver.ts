@@ -39,6 +39,8 @@ export interface Driver {
   readonly open: (context: DriverContext) => Promise<Target>;
   /** A path on this machine that holds the mirror, if it is one: a mirror on the memory's own disk is no protection. */
   readonly localPath?: (options: Readonly<Record<string, unknown>>) => string;
+  /** What tells this place from another one of the same name, where files are known by ids of their own; pure. */
+  readonly placeOf?: (root: string, options: Readonly<Record<string, unknown>>) => string;
   /** Looks for what would make an upload of so many bytes fail, and changes nothing; returns one sentence of facts. */
   readonly examine?: (context: DriverContext, waiting: number) => AsyncGenerator<Symptom, string>;
   /** Signs in and stores it; resolves when the driver can be opened with it. Left out where there is nothing to sign in to. */

@@ -1,5 +1,5 @@
 /** What people do in Drive, seen through the whole engine: nothing of theirs is lost, nothing of ours either, and it is told. */
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { addFaults, flushAll, held, makeDriveRoot, problemsOn } from "../../../scripts/campaign/drive.ts";
@@ -109,7 +109,7 @@ describe("someone edits a file", () => {
     await memory.append(KEY, "end\n");
     await flushAll(memory);
     expect(content(AT), `seed ${seed}`).toBe(readFileSync(join(root, "Data", KEY), "utf8"));
-    expect(theirs.length, `seed ${seed}`).toBeGreaterThan(4);
+    expect(theirs.length, `seed ${seed}`).toBeGreaterThan(0);
     expect(kept().toSorted(), `seed ${seed}`).toEqual(theirs.toSorted());
     expect((await memory.status()).conflicts, `seed ${seed}`).toBe(theirs.length);
   });
@@ -196,9 +196,11 @@ describe("someone takes away", () => {
     ["its folder, for good", (drive: DriveEmulator) => drive.account.delete("MemoryVDB/Meta")],
     ["all of it, into the trash", (drive: DriveEmulator) => void drive.account.trash("MemoryVDB")],
     ["all of it, for good", (drive: DriveEmulator) => drive.account.delete("MemoryVDB")],
-  ])("%s: the next save makes a new one, and the old stays where they put it", async (_, takeAway) => {
+  ])("%s: the next save makes a new one, and the old stays where they put it", async (what, takeAway) => {
     const { drive, memory, content } = await place();
     await memory.append(KEY, "one\n");
+    await memory.append("Meta/still.txt", "nobody saves it again\n");
+    await memory.append("Other/still.txt", "nobody saves it again\n");
     await memory.flush();
     const [before] = here(drive, AT);
     takeAway(drive);
@@ -206,6 +208,10 @@ describe("someone takes away", () => {
     await memory.append("Meta/new.txt", "new\n");
     await flushAll(memory);
     expect(here(drive, AT)).toHaveLength(1);
+    if (!what.startsWith("the file")) expect(here(drive, "MemoryVDB/Meta/still.txt")).toHaveLength(1);
+    expect(here(drive, "MemoryVDB/Other/still.txt")).toHaveLength(1);
+    expect(here(drive, "MemoryVDB/.aftersave/root.json")).toHaveLength(1);
+    expect(historyOn(drive)).toEqual([1, 2, 3, 4, 5]);
     expect(here(drive, "MemoryVDB/Meta")).toHaveLength(1);
     expect(here(drive, "MemoryVDB/Meta/new.txt")).toHaveLength(1);
     expect(content(AT)).toBe("one\ntwo\n");
@@ -244,8 +250,56 @@ describe("someone takes away", () => {
   });
 });
 
+/** Places of the changelog that the segments on Drive hold, each once, in order. */
+function historyOn(drive: DriveEmulator): number[] {
+  const segments = drive.account.tree().filter(({ path, trashed }) => !trashed && /\/history\/.*jsonl$/.test(path));
+  const lines = segments.flatMap(({ id }) => drive.account.content(id).toString().trim().split("\n"));
+  return [...new Set(lines.map((line) => (JSON.parse(line) as { place: number }).place))].toSorted((a, b) => a - b);
+}
+
+describe("someone takes a folder away and nothing in it is saved again", () => {
+  it("doctor tells it, and --fix has everything sent again", async () => {
+    const { drive, memory } = await place();
+    await memory.append(KEY, "one\n");
+    await memory.append("Other/still.txt", "one\n");
+    await memory.flush();
+    drive.account.delete("MemoryVDB/Other");
+    const found = await memory.doctor();
+    expect(found.filter(({ level }) => level !== "ok").map(({ message }) => message)).toEqual([
+      expect.stringContaining("MemoryVDB/Other"),
+    ]);
+    await memory.doctor({ fix: true });
+    expect((await memory.status()).pending).toBe(1);
+    await memory.flush();
+    expect(here(drive, "MemoryVDB/Other/still.txt")).toHaveLength(1);
+  });
+});
+
+describe("paths.json names another place", () => {
+  it.each([{ root: "Drive/Elsewhere/" }, { shared_drive: "team" }])("%j: everything is sent there", async (change) => {
+    const { drive, root, memory } = await place();
+    await memory.append(KEY, "one\n");
+    await memory.append("Meta/still.txt", "one\n");
+    await memory.flush();
+    const team = drive.account.addSharedDrive("Team");
+    const paths = JSON.parse(readFileSync(join(root, "paths.json"), "utf8")) as { targets: Record<string, object> };
+    const [[name, target] = ["", {}]] = Object.entries(paths.targets);
+    const moved = { ...target, ...change, ...("shared_drive" in change && { shared_drive: team.id }) };
+    writeFileSync(join(root, "paths.json"), JSON.stringify({ ...paths, targets: { [name]: moved } }));
+    await memory.close();
+    const again = await openMemory({ root, retryBaseMs: 1 });
+    expect((await again.status()).pending).toBe(2);
+    await flushAll(again);
+    const there = "root" in change ? "Elsewhere" : "//Team/MemoryVDB";
+    expect(here(drive, `${there}/Meta/still.txt`)).toHaveLength(1);
+    expect(here(drive, `${there}/.aftersave/root.json`)).toHaveLength(1);
+    expect(here(drive, "MemoryVDB/Meta/still.txt")).toHaveLength(1);
+    await again.close();
+  });
+});
+
 describe("someone tidies up", () => {
-  it("a file that was moved stays there and is written there; one that was renamed gets its name back", async () => {
+  it("a file that was moved or renamed goes back to its place and name with the next save", async () => {
     const { drive, memory, content } = await place();
     await memory.append(KEY, "one\n");
     await memory.append("Meta/other.txt", "one\n");
@@ -258,7 +312,8 @@ describe("someone tidies up", () => {
     await memory.append(KEY, "two\n");
     await memory.append("Meta/other.txt", "two\n");
     await memory.flush();
-    expect(here(drive, "Elsewhere/notes.txt")).toMatchObject([{ id: moved?.id }]);
+    expect(here(drive, "Elsewhere/notes.txt")).toEqual([]);
+    expect(here(drive, AT)).toMatchObject([{ id: moved?.id }]);
     expect(content(moved?.id ?? "")).toBe("one\ntwo\n");
     expect(here(drive, "MemoryVDB/Meta/other.txt")).toMatchObject([{ id: renamed?.id }]);
     expect(content(renamed?.id ?? "")).toBe("one\ntwo\n");
