@@ -70,7 +70,10 @@ export const troubles: readonly Trouble[] = [
       const edit = ({ fileId }: { readonly fileId: string | undefined }) => {
         if (account.tree().some(({ id }) => id === fileId)) account.touch(fileId ?? "");
       };
-      faults.add({ when: { api: ["v2.files.update", "v2.files.get"], probability: 0.3 }, do: { kind: "foreign-edit", edit } });
+      faults.add({
+        when: { api: ["v2.files.update", "v2.files.get", "v2.files.delete"], everyNth: 3 },
+        do: { kind: "foreign-edit", edit },
+      });
     },
   },
   {

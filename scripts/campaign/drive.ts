@@ -9,7 +9,7 @@ import { type DriveEmulator, rateLimit, type TreeItem } from "../../src/testing/
 import { filesBelow, logLines, makeRoot, sha256 } from "./root.ts";
 
 /** The target's name in `makeDriveRoot`. */
-export const TARGET = "drive";
+const TARGET = "drive";
 const TOP = "MemoryVDB/";
 
 /** A memory root that is signed in to an emulated Drive; `target` are more keys of its target. */
