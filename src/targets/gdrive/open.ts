@@ -8,7 +8,6 @@ import type { DriveApi } from "./api.ts";
 import type { Credentials, CredentialsOptions } from "./credentials.ts";
 import { createFolders, type Folders } from "./folders.ts";
 import { createIds, type Ids } from "./ids.ts";
-import type { DriveClient } from "./injected.ts";
 import { createJournal, type Journal } from "./journal.ts";
 import { createPacer, paced } from "./pacer.ts";
 import { createShelf, type Shelf } from "./shelf.ts";
@@ -52,7 +51,7 @@ export function credentialsOf(context: DriverContext): CredentialsOptions {
 
 /** Google's client for this target, signed in; throws `E_TOKEN_MISSING` and the like. */
 export async function openApi(context: DriverContext): Promise<{ api: DriveApi; credentials?: Credentials }> {
-  if (context.client) return { api: (await import("./injected.ts")).createInjectedApi(context.client as DriveClient) };
+  if (context.client) return { api: (await import("./injected.ts")).createInjectedApi(context.client) };
   const { openCredentials } = await import("./credentials.ts");
   const credentials = await openCredentials(credentialsOf(context));
   const { root_url: rootUrl, shared_drive: sharedDrive } = optionsOf(context);
