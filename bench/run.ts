@@ -1,11 +1,11 @@
 /**
  * `npm run bench [-- PART…]`: what is claimed about speed and memory, measured side by side in one run. Prints the
- * table; a whole run keeps it in bench/RESULTS.md.
+ * table; a whole run keeps it in bench/RESULTS.md, and one of `drive` alone its section there.
  */
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
 import { fileURLToPath } from "node:url";
-import { driveRows } from "./drive.ts";
+import { DRIVE_NOTE, driveRows } from "./drive.ts";
 import { table, type Row } from "./measure.ts";
 import { memoryRows, skipRows } from "./processes.ts";
 import { bigAppendRows, fsyncRows, manyFilesRows, saveRows } from "./saves.ts";
@@ -26,21 +26,32 @@ if (unknown.length > 0) {
   process.stderr.write(`no such part: ${unknown.join(", ")}; there are ${Object.keys(parts).join(", ")}\n`);
   process.exit(2);
 }
-const rows: Row[] = [];
+const drive = "drive";
+const measured = new Map<string, Row[]>();
 for (const [name, measure] of Object.entries(parts)) {
   if (asked.length > 0 && !asked.includes(name)) continue;
   process.stderr.write(`measuring ${name} …\n`);
-  rows.push(...(await measure()));
+  measured.set(name, await measure());
 }
-const shown = table(rows);
-process.stdout.write(`${shown}\n`);
-if (asked.length === 0) {
-  const machine = `${cpus().length} × ${cpus()[0]?.model.trim() ?? "?"}, ${(totalmem() / 2 ** 30).toFixed(0)} GiB, ${process.platform}, Node ${process.versions.node}`;
-  const text = `# Results of the last \`npm run bench\`
-
-${new Date().toISOString().slice(0, 10)}, ${machine}. All figures of one run; quote the ratios, not the times: they hold where the disk is slower too.
-
-${shown}
-`;
-  writeFileSync(fileURLToPath(new URL("RESULTS.md", import.meta.url)), text);
-}
+const machine = `${cpus().length} × ${cpus()[0]?.model.trim() ?? "?"}, ${(totalmem() / 2 ** 30).toFixed(0)} GiB, ${process.platform}, Node ${process.versions.node}`;
+const section = (title: string, note: string, names: readonly string[]): string =>
+  `${title}\n\n${new Date().toISOString().slice(0, 10)}, ${machine}. ${note}\n\n${table(names.flatMap((name) => measured.get(name) ?? []))}\n`;
+const onDrive = "## Google Drive, on the emulator";
+const file = fileURLToPath(new URL("RESULTS.md", import.meta.url));
+const [before = "", after] = readFileSync(file, "utf8").split(`\n${onDrive}\n`);
+const here =
+  asked.length === 0
+    ? section(
+        "# Results of the last `npm run bench`",
+        "All figures of one run; quote the ratios, not the times: they hold where the disk is slower too.",
+        Object.keys(parts).filter((name) => name !== drive),
+      )
+    : before;
+const there = measured.has(drive)
+  ? section(onDrive, DRIVE_NOTE, [drive])
+  : after === undefined
+    ? undefined
+    : `${onDrive}\n${after}`;
+process.stdout.write(`${table([...measured.values()].flat())}\n`);
+if (asked.length === 0 || (asked.length === 1 && asked[0] === drive))
+  writeFileSync(file, there === undefined ? here : `${here}\n${there}`);
