@@ -50,6 +50,12 @@ export function createUploader({ state, clock, archive, owner, peers, contentOf 
 
   /** What someone else put in our place, kept under an archive name beside ours before ours is written. */
   const keepAside = async (to: MirrorTarget, key: Key, remote: Entry, isKnown: boolean, call: Call): Promise<Key> => {
+    // an earlier try kept it, and then could not write ours
+    for (const kept of await ledger.conflicts()) {
+      if (kept.target !== to.name || kept.key !== key || kept.sha256 !== (await sha256Of(to.target, remote, call))) continue;
+      const there = await to.target.stat(kept.kept_as, { ...call, hash: true });
+      if (there && (await sha256Of(to.target, there, call)) === kept.sha256) return kept.kept_as;
+    }
     const timestamp = new Date(clock.now()).toISOString();
     for (let count = 1; ; count++) {
       const aside = archiveKey(key, timestamp, count, archive);

@@ -3,11 +3,12 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { filesBelow, logLines, MIRROR, sha256 } from "../../scripts/campaign/root.ts";
+import { parseKey } from "../../src/core/key.ts";
 import { TargetError } from "../../src/core/errors.ts";
 import { forward, type Target, type Wrap } from "../../src/core/target.ts";
 import { driveUpload, type Memory } from "../../src/open.ts";
 import { anySeed } from "../../src/testing/random.ts";
-import { createMemoryTarget, withFaults, type MemoryTarget } from "../../src/testing/index.ts";
+import { createMemoryTarget, sourceOf, withFaults, type MemoryTarget } from "../../src/testing/index.ts";
 import { freshRoots } from "../memory/root.ts";
 
 const roots = freshRoots();
@@ -277,6 +278,34 @@ describe("the folder target, edited by someone", () => {
       { file: KEY, sha256: sha256("ours again") },
     ]);
     expect(readFileSync(join(root, "Data", KEY), "utf8")).toBe("ours again"); // nothing remote changes a local file
+  });
+
+  it("keeps their content once, also when ours could not be written then", async () => {
+    const place = createMemoryTarget();
+    let broken = false;
+    const target = forward(place, {
+      put: (key, body, guard) =>
+        broken &&
+        key === KEY &&
+        guard?.expect !== undefined &&
+        place.objects().some(({ key: there }) => there.startsWith("Archive/"))
+          ? Promise.reject(new TargetError("transient", "the place failed"))
+          : place.put(key, body, guard),
+    });
+    const memory = await roots.open(roots.make(), { targets: { drive: target }, retryBaseMs: 0 });
+    await memory.append(KEY, "ours");
+    await memory.flush();
+    await place.put(parseKey(KEY), sourceOf("theirs"));
+    await memory.append(KEY, " again");
+    broken = true;
+    expect(await memory.flush()).toMatchObject({ failed: 1 });
+    expect(await memory.flush()).toMatchObject({ failed: 1 });
+    broken = false;
+    expect(await memory.flush()).toMatchObject({ failed: 0, pending: 0 });
+    expect(text(place, KEY)).toBe("ours again");
+    const kept = place.objects().filter(({ key }) => key.startsWith("Archive/"));
+    expect(kept.map(({ bytes }) => Buffer.from(bytes).toString())).toEqual(["theirs"]);
+    expect(await memory.status()).toMatchObject({ conflicts: 1 });
   });
 
   it("puts back nothing, and sends again what was removed there", async () => {
