@@ -1,5 +1,5 @@
 /**
- * What would make an upload to Drive fail, told before it does. Reads only.
+ * What would make an upload to Drive fail, told before it does. Changes nothing on Drive; a person's sign-in is renewed.
  * @module
  */
 import { asAftersaveError } from "../../core/errors.ts";
@@ -26,12 +26,24 @@ const FILE_SCOPE = "https://www.googleapis.com/auth/drive.file";
 const FULL_SCOPE = "https://www.googleapis.com/auth/drive";
 const SKEW_MS = 120_000;
 const FOLDERS = 50;
+const AT_ONCE = 8;
+/** Of a folder in the driver's memory. */
+const PREFIX = "folder/";
+
+interface Known {
+  readonly there: ReadonlyMap<string, string>;
+  readonly isGone: (path: string) => boolean;
+}
 
 /** Yields what is wrong; returns one sentence of facts. What stops it altogether is thrown. */
 export async function* examineDrive(context: DriverContext, waiting: number): AsyncGenerator<Symptom, string> {
   const { api, credentials } = await openApi(context);
+  const stored = await credentials?.about();
+  if (stored) yield* checkSignIn(context, stored);
+  // a new token's answer says what is granted now, which the file does not know, and whether it still is
+  if (stored?.kind === "user" && stored.refreshable) await credentials?.renew();
   const about = await credentials?.about();
-  if (about) yield* checkSignIn(context, about);
+  if (about) yield* checkGranted(context, about);
   const storage = await api.about();
   yield* checkClock(context, storage.serverTime);
   const parts: HealthParts = { context, api, waiting, root: await rootOf(context, api) };
@@ -45,33 +57,18 @@ export async function* examineDrive(context: DriverContext, waiting: number): As
 
 function* checkSignIn(context: DriverContext, about: About): Generator<Symptom> {
   const { name, clock } = context;
-  const { scope } = optionsOf(context);
-  const again = `Run \`aftersave connect ${name}\`.`;
   if (about.othersCanRead)
     yield {
       level: "warning",
       message: `${about.file} can be read by others on this machine`,
       cure: `Run \`chmod 600 ${about.file}\`.`,
     };
-  if (about.unsaved !== null)
-    yield {
-      level: "warning",
-      message: `a fresh token could not be stored: ${about.unsaved}`,
-      cure: "Make the token file and its folder writable.",
-    };
   if (!about.refreshable)
     yield {
       level: "warning",
       code: "E_SIGN_IN_EXPIRED",
       message: `the sign-in of ${name} cannot renew itself and ends ${about.expiresAt === null ? "soon" : `at ${new Date(about.expiresAt).toISOString()}`}`,
-      cure: again,
-    };
-  if (about.scopes.length > 0 && ![scope, FULL_SCOPE].some((wanted) => about.scopes.includes(wanted)))
-    yield {
-      level: "error",
-      code: "E_SIGN_IN_SCOPE",
-      message: `the sign-in of ${name} was not given the scope ${scope}`,
-      cure: again,
+      cure: `Run \`aftersave connect ${name}\`.`,
     };
   const age = about.signedInAt === null ? undefined : (clock.now() - about.signedInAt) / DAY;
   if (about.kind === "user" && age !== undefined && age > 5 && age < 8)
@@ -79,6 +76,24 @@ function* checkSignIn(context: DriverContext, about: About): Generator<Symptom> 
       level: "warning",
       message: `the sign-in of ${name} is ${Math.floor(age)} days old: while its Google project is in testing mode, it ends after 7 days`,
       cure: "If the consent screen says Testing, publish the app (docs/targets/gdrive.md), then sign in once more.",
+    };
+}
+
+function* checkGranted(context: DriverContext, about: About): Generator<Symptom> {
+  const { name } = context;
+  const { scope } = optionsOf(context);
+  if (about.unsaved !== null)
+    yield {
+      level: "warning",
+      message: `a fresh token could not be stored: ${about.unsaved}`,
+      cure: "Make the token file and its folder writable.",
+    };
+  if (about.scopes.length > 0 && ![scope, FULL_SCOPE].some((wanted) => about.scopes.includes(wanted)))
+    yield {
+      level: "error",
+      code: "E_SIGN_IN_SCOPE",
+      message: `the sign-in of ${name} does not have the scope ${scope}`,
+      cure: `Run \`aftersave connect ${name}\` and leave every box on Google's consent page ticked.`,
     };
 }
 
@@ -106,10 +121,15 @@ function* checkStorage(
     };
   else if (storage.limit !== null && storage.limit - storage.usage < Math.max(waiting, LITTLE)) {
     const left = Math.max(0, storage.limit - storage.usage);
+    const short = left < waiting;
     yield {
-      level: left < waiting || left === 0 ? "error" : "warning",
-      ...(left < waiting || left === 0 ? { code: "E_TARGET_QUOTA" as const } : {}),
-      message: `the Google account of ${name} has ${Math.floor(left / MIB)} MiB left where ${Math.ceil(waiting / MIB)} MiB wait`,
+      level: short ? "error" : "warning",
+      ...(short ? { code: "E_TARGET_QUOTA" as const } : {}),
+      message: short
+        ? `the Google account of ${name} has ${Math.floor(left / MIB)} MiB left where ${Math.ceil(waiting / MIB)} MiB wait`
+        : left === 0
+          ? `the storage of the Google account of ${name} is full: nothing that is new can be sent there`
+          : `the Google account of ${name} has only ${Math.floor(left / MIB)} MiB left`,
       cure: "Free some space in Drive, Gmail or Photos (the trash counts too), or get more.",
     };
   }
@@ -136,26 +156,42 @@ async function* checkSharedDrive({ api, context: { name } }: HealthParts, id: st
   }
 }
 
-/** The folders that uploads go to by their ids. */
-async function* checkTrash(api: DriveApi, root: readonly string[], { memory }: DriverContext): AsyncGenerator<Symptom> {
-  const path = root.join("/");
-  const known = await memory.get(`folder/${path}`);
-  if (known === undefined) return;
-  const { id, made } = JSON.parse(known) as { id: string; made: boolean };
-  const folder = await api.get(id).catch(absent);
-  if (made && (!folder || folder.trashed))
-    yield {
-      message: `the mirror's folder ${path} ${folder ? "lies in the trash of Drive" : "is not on Drive any more"}`,
-      cure: folder
-        ? "Take it out of the trash; otherwise the next upload makes a new folder and sends again what it touches."
-        : "The next upload makes a new folder and sends again what it touches.",
-    };
+/** The folders that uploads go to by their ids: what is gone is yielded; returns the paths of what is there, by id. */
+async function* checkKnown(api: DriveApi, root: readonly string[], { memory }: DriverContext): AsyncGenerator<Symptom, Known> {
+  const paths: (readonly [path: string, id: string])[] = [];
+  for (const [name, value] of await memory.list(PREFIX)) {
+    const { id, made } = JSON.parse(value) as { id: string; made: boolean };
+    if (made) paths.push([name.slice(PREFIX.length), id]);
+  }
+  const top = root.join("/");
+  const [there, gone] = [new Map<string, string>(), [] as string[]];
+  const within = (path: string, folder: string) => folder === "" || path === folder || path.startsWith(`${folder}/`);
+  const known = paths.filter(([path]) => within(path, top) || within(top, path)).toSorted(([a], [b]) => (a < b ? -1 : 1));
+  for (let at = 0; at < known.length; at += AT_ONCE) {
+    const some = known.slice(at, at + AT_ONCE);
+    const found = await Promise.all(some.map(([, id]) => api.get(id).catch(absent)));
+    for (const [i, [path, id]] of some.entries()) {
+      if (gone.some((folder) => within(path, folder))) continue; // told with the folder that it lies in
+      const folder = found[i];
+      if (folder && !folder.trashed) {
+        there.set(path, id);
+        continue;
+      }
+      gone.push(path);
+      const again = "run `aftersave doctor --fix`, which has everything below it sent again";
+      yield {
+        message: `the mirror's folder ${path} ${folder ? "lies in the trash of Drive" : "is not on Drive any more"}`,
+        cure: folder ? `Take it out of the trash, or ${again}.` : `${again[0]?.toUpperCase()}${again.slice(1)}.`,
+      };
+    }
+  }
+  return { there, isGone: (path) => gone.some((folder) => within(path, folder)) };
 }
 
 /** The way to the mirror, and the mirror itself: what lies in the trash, is read-only, or is there twice. */
 async function* checkFolders({ api, root, context }: HealthParts): AsyncGenerator<Symptom> {
   const { scope, shared_drive: top = "root" } = optionsOf(context);
-  yield* checkTrash(api, root, context);
+  const known = yield* checkKnown(api, root, context);
   let level = new Map([[top, ""]]);
   let depth = 0;
   while (level.size > 0) {
@@ -168,14 +204,23 @@ async function* checkFolders({ api, root, context }: HealthParts): AsyncGenerato
         if (wanted === undefined || (item.name === wanted && item.mimeType === FOLDER)) items.push(item);
       yield* twinsIn(items, path);
       const folders = items.filter(({ mimeType }) => mimeType === FOLDER).toSorted(byAge);
-      if (wanted !== undefined && folders.length === 0) {
+      const way = root.slice(0, depth + 1).join("/");
+      if (wanted !== undefined && folders.length === 0 && !known.isGone(way)) {
+        const moved = known.there.get(way);
         const seen =
           scope === FILE_SCOPE ? " that this app made (a folder made by hand cannot be seen with the scope drive.file)" : "";
-        yield {
-          level: "warning",
-          message: `there is no folder ${root.slice(0, depth + 1).join("/")} on Drive${seen} yet`,
-          cure: "The first upload makes it.",
-        };
+        yield moved === undefined
+          ? {
+              level: "warning",
+              message: `there is no folder ${way} on Drive${seen} yet`,
+              cure: "The first upload makes it.",
+            }
+          : {
+              level: "warning",
+              message: `the folder ${way} was renamed or moved on Drive; uploads still go into it (id ${moved})`,
+              cure: "Give it its name and place back, so that it is found by whoever looks for it by name.",
+            };
+        if (moved !== undefined) below.set(moved, way);
       }
       for (const folder of folders) {
         const at = path === "" ? folder.name : `${path}/${folder.name}`;
