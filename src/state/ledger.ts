@@ -77,11 +77,32 @@ const toTarget = (name: string, row: Row | undefined): TargetState => ({
   code: (row?.["code"] ?? null) as ErrorCode | null,
 });
 
+/** Runs what is asked for in one turn of the event loop in one transaction: several uploads that end together need one fsync. */
+function groupCommit(db: Database): (work: () => unknown) => Promise<void> {
+  let waiting: { readonly work: () => unknown; readonly done: () => void; readonly failed: (error: unknown) => void }[] = [];
+  const commit = () => {
+    const group = waiting;
+    waiting = [];
+    try {
+      db.transaction(() => group.forEach(({ work }) => work()));
+    } catch (error) {
+      for (const { failed } of group) failed(error);
+      return;
+    }
+    for (const { done } of group) done();
+  };
+  return (work) =>
+    new Promise((done, failed) => {
+      if (waiting.push({ work, done, failed }) === 1) setImmediate(commit);
+    });
+}
+
 export function createLedger(
   db: Database,
   log: (log: "uploads", line: string) => void,
   enqueue: (jobs: readonly JobRequest[]) => void,
 ): Ledger {
+  const together = groupCommit(db);
   const ensure = (name: string) => db.prepare("INSERT OR IGNORE INTO targets (name) VALUES (?)").run(name);
   return {
     async mirrored(target, key) {
@@ -104,8 +125,8 @@ export function createLedger(
         .get(target, foldKey(key), key);
       return row && (row["key"] as Key);
     },
-    async record(job, copy, line) {
-      db.transaction(() => {
+    record(job, copy, line) {
+      return together(() => {
         db.prepare(
           "INSERT OR REPLACE INTO ledger (target, key, fold, id, rev, sha256, size, version, verified_at, drive_path) VALUES (?,?,?,?,?,?,?,?,?,?)",
         ).run(
@@ -189,14 +210,11 @@ export function createLedger(
         const row = db.prepare("SELECT value FROM driver_memory WHERE target = ? AND name = ?").get(target, name);
         return row && String(row["value"]);
       },
-      async set(name, value) {
-        db.transaction(() =>
+      set: (name, value) =>
+        together(() =>
           db.prepare("INSERT OR REPLACE INTO driver_memory (target, name, value) VALUES (?,?,?)").run(target, name, value),
-        );
-      },
-      async delete(name) {
-        db.transaction(() => db.prepare("DELETE FROM driver_memory WHERE target = ? AND name = ?").run(target, name));
-      },
+        ),
+      delete: (name) => together(() => db.prepare("DELETE FROM driver_memory WHERE target = ? AND name = ?").run(target, name)),
       async list(prefix) {
         return db
           .prepare("SELECT name, value FROM driver_memory WHERE target = ? AND substr(name, 1, ?) = ? ORDER BY name")
