@@ -3,6 +3,7 @@
  * @module
  */
 import type { Clock } from "../core/clock.ts";
+import { AftersaveError } from "../core/errors.ts";
 import { foldKey, type Key } from "../core/key.ts";
 import type { Outcome } from "../core/outcome.ts";
 import type { Job, JobRequest } from "../state/jobs.ts";
@@ -52,6 +53,16 @@ export interface QueueParts {
 
 const PAGE = 1000;
 
+/** A job's turn in a pass; `again`: its claim was not free at the first one. */
+interface Turn {
+  readonly job: Job;
+  readonly again: boolean;
+}
+
+function elsewhere(error: unknown): undefined {
+  if (!(error instanceof AftersaveError) || error.code !== "E_BUSY") throw error;
+}
+
 export function createQueue({ state, clock, uploader, owner, history, targets, open, onOutcome }: QueueParts): Queue {
   const claimName = (target: string, key: Key) => `${target}\n${foldKey(key)}`;
 
@@ -73,10 +84,18 @@ export function createQueue({ state, clock, uploader, owner, history, targets, o
     return outcome;
   };
 
-  /** Undefined when another process has it, or it is done. */
-  const claimed = async (to: MirrorTarget, job: Job, options: DrainOptions): Promise<Outcome | undefined> => {
-    const release = await state.claims.tryTake("upload", claimName(to.name, job.key));
-    if (!release) return undefined;
+  /** Undefined when another process has it, or it is done; `busy` when it may also be an upload of our own that shares the claim's lock. */
+  const claimed = async (
+    to: MirrorTarget,
+    { job, again }: Turn,
+    options: DrainOptions,
+  ): Promise<Outcome | "busy" | undefined> => {
+    const name = claimName(to.name, job.key);
+    const { signal } = options;
+    const release = await (again
+      ? state.claims.take("upload", name, { waitMs: 0, signal }).catch(elsewhere)
+      : state.claims.tryTake("upload", name));
+    if (!release) return again ? undefined : "busy";
     try {
       const fresh = await state.jobs.job(to.name, job.key);
       return fresh && (await upload(to, fresh, options));
@@ -124,15 +143,20 @@ export function createQueue({ state, clock, uploader, owner, history, targets, o
     const first = (await state.jobs.due(name, asked ? Number.MAX_SAFE_INTEGER : clock.now(), 0, 1, asked))[0];
     if (!first) return "idle";
     const to = await open(name);
-    const jobs = dueJobs(to, asked, options.signal);
+    const busy: Job[] = [];
+    const turns = (async function* (): AsyncGenerator<Turn> {
+      for await (const job of dueJobs(to, asked, options.signal)) yield { job, again: false };
+      for (const job of busy) yield { job, again: true };
+    })();
     let closed = false;
     const work = async (most: number) => {
       for (let n = 0; n < most && !closed; n++) {
         options.signal?.throwIfAborted();
-        const next = await jobs.next();
+        const next = await turns.next();
         if (next.done) return;
         const outcome = await claimed(to, next.value, options);
-        if (!outcome) continue;
+        if (outcome === "busy") busy.push(next.value.job);
+        if (!outcome || outcome === "busy") continue;
         count(outcome);
         closed ||= outcome.code !== undefined && closes.has(outcome.code);
       }
