@@ -149,6 +149,7 @@ export function createQueue({ state, clock, uploader, owner, history, targets, o
       for (const job of busy) yield { job, again: true };
     })();
     let closed = false;
+    let written = false;
     const work = async (most: number) => {
       for (let n = 0; n < most && !closed; n++) {
         options.signal?.throwIfAborted();
@@ -158,13 +159,14 @@ export function createQueue({ state, clock, uploader, owner, history, targets, o
         if (outcome === "busy") busy.push(next.value.job);
         if (!outcome || outcome === "busy") continue;
         count(outcome);
+        written ||= outcome.status !== "skipped";
         closed ||= outcome.code !== undefined && closes.has(outcome.code);
       }
     };
     await work(1); // one probe: a target that cannot be reached costs no tries of the other jobs
     await Promise.all(Array.from({ length: to.concurrency }, () => work(Number.POSITIVE_INFINITY)));
     if (closed) return "closed";
-    await audit(to, options);
+    if (written) await audit(to, options);
     return "worked";
   };
 
@@ -183,6 +185,7 @@ export function createQueue({ state, clock, uploader, owner, history, targets, o
   const now = async (target: string, key: Key, options: DrainOptions, request?: JobRequest): Promise<Outcome | undefined> => {
     const to = await open(target);
     const first = await waitAndUpload(to, key, options, request);
+    if (first?.status === "skipped") return first; // nothing was written, so there is nothing new to look at
     const outcome = (await audit(to, options)).includes(key) ? await waitAndUpload(to, key, options) : first;
     if (outcome?.status === "success") history.soon(target);
     return outcome;
