@@ -8,7 +8,17 @@ import type { z } from "zod";
 import { AftersaveError, asAftersaveError, errnoOf } from "../core/errors.ts";
 import type { ArchiveFolder } from "../core/key.ts";
 import { type Route, routeMatcher } from "../core/route.ts";
-import { anywhere, checkPlaces, prefixOf, type Places, type Report, reporter, within } from "./places.ts";
+import {
+  anywhere,
+  checkDrives,
+  checkPlaces,
+  type DriveMirror,
+  prefixOf,
+  type Places,
+  type Report,
+  reporter,
+  within,
+} from "./places.ts";
 import { configError, expectation, nearestOf, type Problem, problemsOf, show } from "./problems.ts";
 import { readData, withoutComments } from "./read.ts";
 import type { PathsFile } from "./schema.ts";
@@ -208,6 +218,7 @@ async function resolveConfig(
   if (wrong.has("drive_root"))
     for (const [name, own] of Object.entries(parsed.targets)) if (own.root === undefined) wrong.add(`targets.${name}.root`);
   await checkPlaces(placesOf(config), wrong, report);
+  checkDrives(drivesOf(parsed, targets), wrong, report);
   const bad = wrong.has("state_dir") ? undefined : await badStatePlace(config.stateDir, env);
   if (bad)
     report("state_dir", "a folder on this machine's own disk that no sync client looks after", sayPlace(bad), "E_STATE_PLACE");
@@ -270,6 +281,15 @@ function placesOf(config: Config): Places {
         return { path: `targets.${name}`, enabled, base, folder: join(base, root) };
       }),
   };
+}
+
+function drivesOf(parsed: PathsFile, targets: readonly TargetConfig[]): DriveMirror[] {
+  return targets
+    .filter(({ type }) => type === "gdrive")
+    .map(({ name, enabled, root, options }) => {
+      const path = `targets.${name}`;
+      return { path, rootPath: parsed.targets[name]?.root === undefined ? "drive_root" : `${path}.root`, enabled, root, options };
+    });
 }
 
 /** Reports what would protect if this version could do it: to accept it in silence would be to pretend. */

@@ -135,6 +135,45 @@ export async function checkPlaces(places: Places, wrong: ReadonlySet<string>, re
   await checkKinds(places, wrong, report);
 }
 
+/** A target on Google Drive, as paths.json has it after defaults. */
+export interface DriveMirror {
+  /** Where it stands in the file, e.g. `targets.drive`. */
+  readonly path: string;
+  /** Where its root stands in the file: its own `root`, or `drive_root`. */
+  readonly rootPath: string;
+  readonly enabled: boolean;
+  /** As a key prefix. */
+  readonly root: string;
+  readonly options: Readonly<Record<string, unknown>>;
+}
+
+/** Reports mirrors on Drive that are no folder of their own, and settings that nobody acts on. */
+export function checkDrives(mirrors: readonly DriveMirror[], wrong: ReadonlySet<string>, report: Report): void {
+  const taken = new Map<string, string>();
+  const told = new Set<string>();
+  for (const { path, rootPath, enabled, root, options } of mirrors) {
+    const { auth, impersonate, shared_drive: shared, root_url: address } = options;
+    if (auth === "user" && impersonate !== undefined)
+      report(`${path}.impersonate`, 'nothing with "auth": "user": only a service account acts for someone', show(impersonate));
+    if (wrong.has(rootPath) || (!enabled && rootPath === "drive_root")) continue;
+    const [first, ...rest] = root.split("/").filter((name) => name !== "");
+    const below = first === "Drive" || first === "My Drive" ? rest : first === undefined ? [] : [first, ...rest];
+    if (below.length === 0) {
+      if (!told.has(rootPath)) report(rootPath, "a folder of its own on Drive, such as Drive/MemoryVDB/", show(root));
+      told.add(rootPath);
+      continue;
+    }
+    if (!enabled) continue;
+    // a shared drive is one place, whoever writes to it
+    const account = shared === undefined ? [auth, impersonate] : shared;
+    const place = JSON.stringify([new URL(String(address)).href, account, below]);
+    const twin = taken.get(place);
+    if (twin !== undefined)
+      report(path, "a root, shared_drive or account that give the mirror a place of its own", `the same place as ${twin}`);
+    else taken.set(place, path);
+  }
+}
+
 /** Says what `folder` holds of `things`, if anything. */
 function holder(folder: string, things: ReadonlyArray<readonly [path: string | undefined, name: string]>): string | undefined {
   const held = things.find(([path]) => path !== undefined && inside(path, folder));

@@ -61,6 +61,9 @@ const folder = z.strictObject({
   path: path().describe("The folder that holds the mirror at `<path>/<root>`. May lie outside the memory root."),
 });
 
+/** One, or several with a space between them. */
+const SCOPES = /^https:\/\/www\.googleapis\.com\/auth\/[\w.]+( https:\/\/www\.googleapis\.com\/auth\/[\w.]+)*$/;
+
 const gdrive = z.strictObject({
   type: z.literal("gdrive"),
   ...common,
@@ -68,13 +71,21 @@ const gdrive = z.strictObject({
   auth: z.enum(["user", "service_account", "adc"]).default("user").describe("Who signs in."),
   root_url: url().default("https://www.googleapis.com/").describe("Address of the API, for proxies and tests."),
   token_url: url().default("https://oauth2.googleapis.com/token").describe("Address that issues tokens."),
-  scope: z.string().min(1).default("https://www.googleapis.com/auth/drive.file").describe("OAuth scope that is asked for."),
+  scope: z
+    .string()
+    .regex(SCOPES, { error: "one of Google's scopes, written out: https://www.googleapis.com/auth/drive.file or .../auth/drive" })
+    .default("https://www.googleapis.com/auth/drive.file")
+    .describe("OAuth scope that is asked for."),
   writes_per_second: z
     .union([z.literal("off"), z.number().min(0.1).max(1000)], { error: "a number of writes from 0.1 up, or off" })
     .default(3)
     .describe("Writes per second that are sustained; Google allows an account about 3. `off`: as fast as it goes."),
   write_burst: count(1, 10_000).default(20).describe("Writes that may go at once before that pace holds."),
-  impersonate: z.string().min(1).optional().describe("Account that a service account acts for (domain-wide delegation)."),
+  impersonate: z
+    .string()
+    .regex(/^[^\s@]+@[^\s@]+\.[^\s@]+$/, { error: "the e-mail address of an account" })
+    .optional()
+    .describe("Account that a service account acts for (domain-wide delegation)."),
 });
 
 const target = (types: readonly [string, ...string[]]) =>

@@ -13,7 +13,7 @@ async function sync(files: readonly string[], faults: Readonly<Record<string, Er
   const cli = {
     exit: 0,
     memory: async () => ({
-      config: { dataDir: "" },
+      config: { dataDir: "", targets: [] },
       checkedKeyOf: (text: string) => text,
       keyOf: (path: string) => path,
       async upload(file: string): Promise<FileResult> {

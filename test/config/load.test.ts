@@ -17,6 +17,8 @@ const seven = {
   archive_log: "logs/archive_log.json",
   drive_root: "Drive/MemoryVDB/",
 };
+const auth = "https://www.googleapis.com/auth/";
+const cloud = { type: "gdrive", enabled: true };
 const drive = { type: "folder", enabled: true, path: "./" };
 const problemsOf = async (content: unknown) => {
   const error = await refused(load(await rootWith(content)));
@@ -270,6 +272,55 @@ describe("values that are refused", () => {
     ["mirror in the state", { targets: { d: { ...drive, path: ".aftersave", root: "m" } } }, "targets.d", "a folder of its own"],
     ["mirror over the logs", { targets: { d: { ...drive, root: "logs" } } }, "targets.d", "a folder of its own"],
     ["disabled or not", { targets: { d: { ...drive, enabled: false, root: "" } } }, "targets.d", "a folder of its own"],
+    [
+      "a short scope",
+      { targets: { c: { type: "gdrive", scope: "drive.file" } } },
+      "targets.c.scope",
+      "googleapis.com/auth/drive",
+    ],
+    [
+      "a scope of others",
+      { targets: { c: { type: "gdrive", scope: "https://evil.example/auth/drive" } } },
+      "targets.c.scope",
+      "Google",
+    ],
+    [
+      "nobody to act for",
+      { targets: { c: { type: "gdrive", auth: "service_account", impersonate: "me" } } },
+      "targets.c.impersonate",
+      "e-mail",
+    ],
+    [
+      "a person acts for none",
+      { targets: { c: { type: "gdrive", impersonate: "a@b.c" } } },
+      "targets.c.impersonate",
+      "service account",
+    ],
+    ["Drive's own top", { targets: { c: { type: "gdrive", root: "" } } }, "targets.c.root", "a folder of its own on Drive"],
+    [
+      "Drive's top by its name",
+      { targets: { c: { type: "gdrive", root: "My Drive/" } } },
+      "targets.c.root",
+      "a folder of its own",
+    ],
+    [
+      "Drive's top for all",
+      { drive_root: "Drive", targets: { c: { type: "gdrive", enabled: true } } },
+      "drive_root",
+      "a folder of its",
+    ],
+    [
+      "two mirrors in one place",
+      { targets: { a: cloud, b: { ...cloud, root: "My Drive/MemoryVDB" } } },
+      "targets.b",
+      "place of its own",
+    ],
+    [
+      "two accounts in one shared drive",
+      { targets: { a: { ...cloud, shared_drive: "x" }, b: { ...cloud, shared_drive: "x", auth: "service_account" } } },
+      "targets.b",
+      "place of its own",
+    ],
     ["two mirrors in one folder", { targets: { a: drive, b: { ...drive, path: "x/.." } } }, "targets.b", "a folder of its own"],
   ])("%s: %j", async (_, change, path, expected, nearest) => {
     const content = { ...seven, ...change };
@@ -370,6 +421,13 @@ describe("values that are accepted", () => {
     ],
     ["no target at all", { targets: {} }],
     ["loopback http", { targets: { c: { type: "gdrive", root_url: "http://127.0.0.1:8080/", token_url: "http://[::1]/t" } } }],
+    [
+      "two mirrors on Drive",
+      { targets: { a: cloud, b: { ...cloud, root: "Drive/Other/" }, c: { ...cloud, shared_drive: "x" } } },
+    ],
+    ["two accounts", { targets: { a: cloud, b: { ...cloud, auth: "service_account", impersonate: "a@example.com" } } }],
+    ["one place, one at a time", { targets: { a: cloud, b: { ...cloud, enabled: false } } }],
+    ["two scopes", { targets: { a: { ...cloud, scope: `${auth}drive.file ${auth}drive.metadata.readonly` } } }],
     ["a mirror elsewhere, without a root", { targets: { d: { ...drive, path: "/mnt/usb/memory", root: "" } } }],
     ["a mirror beside the memory whose name begins alike", { targets: { d: { ...drive, root: "Database" } } }],
     ["logs whose folder begins like the memory's", { upload_log: "Database/u.json" }],

@@ -345,7 +345,9 @@ describe("doctor", () => {
   });
 
   it("a target that cannot be reached does not stop the others, and parked jobs say why", async () => {
-    const root = makeRoot({ targets: { near: { type: "gdrive", enabled: true }, far: { type: "gdrive", enabled: true } } });
+    const root = makeRoot({
+      targets: { near: { type: "gdrive", enabled: true }, far: { type: "gdrive", root: "Far/", enabled: true } },
+    });
     const faults = withFaults([{ fault: "unreachable", times: 1000 }]);
     const memory = await root.open({ targets: { near: createMemoryTarget(), far: faults(createMemoryTarget()) } });
     await memory.append("Meta/A.txt", "one\n");
