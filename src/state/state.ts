@@ -3,7 +3,7 @@
  * room, and no transaction that spans a file write, so that the state can move elsewhere (DESIGN section 7).
  * @module
  */
-import { accessSync, constants, existsSync, mkdirSync, renameSync } from "node:fs";
+import { accessSync, closeSync, constants, existsSync, mkdirSync, openSync, renameSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { AftersaveError, asAftersaveError, errnoOf } from "../core/errors.ts";
@@ -108,6 +108,15 @@ function makeDirectory(directory: string): void {
   }
 }
 
+/** Makes the file for its owner only when there is none: SQLite gives the files beside it the same mode. */
+function ownOnly(path: string): void {
+  try {
+    closeSync(openSync(path, "wx", 0o600));
+  } catch (error) {
+    if (errnoOf(error) !== "EEXIST") throw error;
+  }
+}
+
 /**
  * Opens the state below `directory`, making it when there is none. Throws `E_NO_SQLITE`, `E_STATE_NEWER`,
  * `E_STATE_CORRUPT` (see `setStateAside`), `E_PERMISSION` … and has then changed nothing.
@@ -119,6 +128,7 @@ export async function openState(directory: string, clock: Clock): Promise<State>
   const path = join(directory, STATE_FILE);
   let database: Database;
   try {
+    ownOnly(path);
     database = await openFile(path, claims);
   } catch (error) {
     claims.close();

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { SCHEMA } from "../../src/state/schema.ts";
@@ -20,6 +20,20 @@ describe("opening the state", () => {
     expect(state.journalMode).toBe("wal");
     expect(await state.check()).toEqual([]);
     expect(await state.saves.rootId()).toBeUndefined();
+  });
+
+  it.runIf(process.platform !== "win32")("in a folder that others may enter, its files are its owner's only", async () => {
+    const folder = freshFolder();
+    chmodSync(folder, 0o755);
+    const mask = process.umask(0o022);
+    try {
+      await accept(await openFresh(folder), intentOf("Meta/A.txt", 1));
+      const files = readdirSync(folder).filter((name) => name.startsWith(STATE_FILE));
+      expect(files.length).toBeGreaterThan(1);
+      expect(files.map((name) => [name, statSync(join(folder, name)).mode & 0o777])).toEqual(files.map((name) => [name, 0o600]));
+    } finally {
+      process.umask(mask);
+    }
   });
 
   it("finds again what was accepted, also by many processes that open a new one at once", async () => {
