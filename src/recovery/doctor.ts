@@ -238,9 +238,12 @@ async function* checkJobs({ state }: DoctorParts): AsyncGenerator<Found, string>
           level: can_pass ? "warning" : "error",
           code,
           message: `to ${target}: ${notes}`,
-          cure: can_pass
-            ? "The next worker tries again; `aftersave flush` tries now."
-            : "Do what the message says, then `aftersave flush`.",
+          cure:
+            code === "E_TARGET_IN_USE"
+              ? `Give ${target} another \`root\` in paths.json, or run \`aftersave targets join ${target}\` to share that place; then \`aftersave flush\`.`
+              : can_pass
+                ? "The next worker tries again; `aftersave flush` tries now."
+                : "Do what the message says, then `aftersave flush`.",
         },
       });
   }

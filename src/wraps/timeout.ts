@@ -15,7 +15,12 @@ interface Watch {
 
 async function watched<T>(ms: number, doing: string, call: Call | undefined, work: (watch: Watch) => Promise<T>): Promise<T> {
   const controller = new AbortController();
-  const stall = () => controller.abort(new TargetError("transient", `no progress in ${ms} ms: ${doing}`));
+  const stall = () =>
+    controller.abort(
+      new TargetError("transient", `the target made no progress for ${ms / 1000} s when we tried to ${doing}`, {
+        hint: "Check the network and the target; a slow one is given longer with `timeout` in paths.json. It is tried again; `aftersave flush` tries now.",
+      }),
+    );
   let timer: NodeJS.Timeout | undefined;
   let over = false;
   const rest = () => clearTimeout(timer);
@@ -93,7 +98,7 @@ export function withTimeout(ms: number): Wrap {
           if (!stuck) await entries.return?.();
         }
       },
-      stat: (key, look) => within(`stat ${key}`, look, (call) => inner.stat(key, call)),
+      stat: (key, look) => within(`look at ${key}`, look, (call) => inner.stat(key, call)),
       read: (key, use, of) =>
         within(`read ${key}`, of, (call, watch) =>
           inner.read(
@@ -108,7 +113,7 @@ export function withTimeout(ms: number): Wrap {
           ),
         ),
       put: (key, body, guard) =>
-        within(`put ${key}`, guard, (call, watch) => {
+        within(`write ${key}`, guard, (call, watch) => {
           const onProgress = (sent: number) => {
             watch.beat();
             guard?.onProgress?.(sent);

@@ -363,6 +363,17 @@ describe("doctor", () => {
     expect(await worst(memory)).toEqual([]);
   });
 
+  it("uploads parked since the place is another memory's are cured by another root or by joining", async () => {
+    const { cloud } = await healthy();
+    const other = await makeRoot(cloudOnly).open({ targets: { cloud } });
+    await other.append("Meta/A.txt", "mine\n");
+    await other.flush();
+    const jobs = (await worst(other)).filter(({ part }) => part === "jobs");
+    expect(jobs).toMatchObject([
+      { code: "E_TARGET_IN_USE", cure: expect.stringMatching(/another `root`.*aftersave targets join cloud/) as string },
+    ]);
+  });
+
   it("conflicts say where theirs is kept, until --fix says that they were looked at", async () => {
     const { cloud, memory } = await healthy();
     cloud.edit("Meta/A.txt" as Parameters<typeof cloud.edit>[0], "theirs\n");

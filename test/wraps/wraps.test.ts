@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from "vitest";
-import { stack, type Target, type Wrap } from "../../src/core/target.ts";
+import type { Key } from "../../src/core/key.ts";
+import { forward, stack, type Target, type Wrap } from "../../src/core/target.ts";
 import {
   anySeed,
   createMemoryTarget,
@@ -64,6 +65,15 @@ describe("the whole stack over a place that loses 5 % of its answers and fails 5
   ];
   for (const hashes of [["sha256"], ["md5"], []])
     passes(`passes the target suite with hashes [${hashes.join()}]`, faulty, { hashes });
+});
+
+test("a place that stalls is told in words, with what to do", async () => {
+  const stalled = forward(createMemoryTarget(), { stat: () => new Promise(() => undefined) });
+  await expect(withTimeout(20)(stalled).stat("Meta/A.txt" as Key)).rejects.toMatchObject({
+    kind: "transient",
+    message: "the target made no progress for 0.02 s when we tried to look at Meta/A.txt",
+    hint: expect.stringContaining("network") as string,
+  });
 });
 
 test("no wrap answers for what it does not change", () => {

@@ -157,7 +157,10 @@ export async function askToken(transporter: Transporter, form: Readonly<Record<s
     responseType: "json",
   });
   const accessToken = word(data, "access_token");
-  if (accessToken === "") throw new TargetError("transient", "the token endpoint answered without a token");
+  if (accessToken === "")
+    throw new TargetError("transient", "the token endpoint answered without a token", {
+      hint: "Check `token_url` in paths.json and the network's proxy: something else than Google seems to answer. It is tried again.",
+    });
   const seconds = Number(field(data, "expires_in"));
   const scope = word(data, "scope");
   return {

@@ -185,6 +185,10 @@ const STRANGER: Condition = {
   ...BROKEN,
   hint: "Something between this machine and Google answered in its place: check the network's proxy. It is tried again.",
 };
+const REDIRECTED: Condition = {
+  ...BROKEN,
+  hint: "Something answered that Google is elsewhere, which it never says: check the network's proxy or log-in page, and root_url and token_url in paths.json. `aftersave flush` tries again.",
+};
 const UNTRUSTED: Condition = {
   ...UNREACHABLE,
   hint: "Check this machine's clock. Behind a proxy that opens TLS, name its certificate in NODE_EXTRA_CA_CERTS.",
@@ -206,6 +210,7 @@ function ofStatus(status: number): Condition {
     return { kind: "conflict", code: "E_CONFLICT", hint: "Look at both versions, then save the one you want." };
   if (status === 429)
     return { kind: "throttled", code: "E_TARGET_THROTTLED", hint: "Nothing to do: it is tried again, more slowly." };
+  if (status >= 300 && status < 400) return REDIRECTED;
   if (status === 408 || status >= 500 || status < 400) return BROKEN;
   return {
     kind: "unsupported",

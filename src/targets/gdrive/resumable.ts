@@ -292,7 +292,13 @@ export async function uploadResumable(options: ResumableOptions): Promise<DriveF
         moved = true;
       } else if (++stalls >= MOST_STALLS) {
         await drop(session);
-        throw new TargetError("transient", "Google Drive accepts no more bytes of this upload, so that it starts anew");
+        throw new TargetError(
+          "transient",
+          "Google Drive stopped taking bytes of this upload half-way; the next try starts it anew",
+          {
+            hint: "Check the network and its proxy; if it goes on, look at google.com/appsstatus. `aftersave flush` tries now.",
+          },
+        );
       }
     }
   }

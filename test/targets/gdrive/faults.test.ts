@@ -182,7 +182,7 @@ describe("a broken way", () => {
 
   it("an answer that is not Google's can pass: a page of a proxy, a redirect", () => {
     expect(fault(gaxios(502, "<html>Bad Gateway</html>"))).toMatchObject({ kind: "transient" });
-    expect(fault(gaxios(302, ""))).toMatchObject({ kind: "transient" });
+    expect(fault(gaxios(302, ""))).toMatchObject({ kind: "transient", hint: expect.stringContaining("proxy") as string });
     for (const status of [404, 409, 412])
       expect(fault(gaxios(status, "<html>Blocked</html>"))).toMatchObject({ kind: "transient" });
     expect(fault(gaxios(404, undefined))).toMatchObject({ kind: "not-found" });
