@@ -16,7 +16,7 @@ const MINUTE = 60_000;
 /** Bytes of lines that do not wait for the minute. */
 export const MUCH = 256 << 10;
 /** Bytes of one segment: below what targets send in several requests. */
-const MOST = 4 << 20;
+const MOST = 1 << 20;
 /** How long closing waits for a segment that nobody asked for. */
 const GRACE_MS = 5_000;
 
