@@ -52,7 +52,9 @@ export function createVictim(writer: string, root: string) {
   /** Compares, and takes what an unanswered save became as accepted from now on. */
   const settle = async (ended: Ended): Promise<Examined> => {
     accepted.push(...ended.accepted);
-    const examined = await examine(root, { accepted, unsure: ended.unsure });
+    // a kill can stop the stranger between emptying its file and writing it: what lay there is versioned as theirs
+    const foreign = (key: string) => key.startsWith("Foreign/");
+    const examined = await examine(root, { accepted, unsure: ended.unsure, foreign });
     const known = new Set(accepted.map(({ version }) => version));
     for (const { version, file, sha256, size, archived_as } of examined.versions)
       if (!known.has(version)) accepted.push({ did: "append", version, file, sha256, size, archived_as });
