@@ -10,7 +10,7 @@ import { TargetError } from "../core/errors.ts";
 import { type Key, parseKey } from "../core/key.ts";
 import type { Call, Entry, Guard, Source, Target } from "../core/target.ts";
 import { FOLDER, type DriveApi, type DriveFile, type Facts } from "./gdrive/api.ts";
-import { absent, byAge, quoted } from "./gdrive/folders.ts";
+import { absent, byAge, GROUP, inAnyOf } from "./gdrive/folders.ts";
 import type { Known } from "./gdrive/journal.ts";
 import { openDrive, type Drive } from "./gdrive/open.ts";
 import { uploadResumable } from "./gdrive/resumable.ts";
@@ -23,8 +23,6 @@ const SMALL = 5 * 1024 * 1024;
 const ROUNDS = 5;
 /** Ids of a listing that are kept. */
 const LISTED = 10_000;
-/** Folders in one search; longer ones sometimes answer nothing (Google issue 149522397). */
-const GROUP = 50;
 
 const dirOf = (key: string) => key.slice(0, Math.max(0, key.lastIndexOf("/")));
 const nameOf = (key: string) => key.slice(key.lastIndexOf("/") + 1);
@@ -405,12 +403,10 @@ export function createGdriveTarget(context: DriverContext): Target {
     }
   }
 
-  const run =
-    <A extends readonly unknown[], T>(work: (on: Drive, ...rest: A) => Promise<T>) =>
-    async (call: Call | undefined, ...rest: A): Promise<T> => {
-      call?.signal?.throwIfAborted();
-      return work(await drive(), ...rest);
-    };
+  const run = async <T>(call: Call | undefined, work: (on: Drive) => Promise<T>): Promise<T> => {
+    call?.signal?.throwIfAborted();
+    return work(await drive());
+  };
 
   return {
     kind: "gdrive",
@@ -426,26 +422,26 @@ export function createGdriveTarget(context: DriverContext): Target {
     pathOf,
     list,
     stat: (key, call) =>
-      run(async (on) => {
+      run(call, async (on) => {
         const file = await look(on, key, call);
         return file && entryOf(key, file);
-      })(call),
+      }),
     async read(key, use, call) {
-      const bytes = await run(async (on) => {
+      const bytes = await run(call, async (on) => {
         const file = await look(on, key, call);
         return file && (await on.api.download(file.id, call).catch(absent));
-      })(call);
+      });
       if (!bytes) throw absentFault(key);
       return use(untilAborted(bytes, call?.signal));
     },
     put: (key, body, guard = {}) =>
-      run(async (on) => {
+      run(guard, async (on) => {
         const small = body.size <= SMALL || !on.api.sessions;
         const bytes = small ? await collect(body, guard.signal) : undefined;
         return inLine(key, () => put(on, key, body, bytes, guard));
-      })(guard),
-    copy: (from, to, guard = {}) => inLine(to, () => run((on) => copy(on, from, to, guard))(guard)),
-    remove: (key, guard = {}) => inLine(key, () => run((on) => remove(on, key, guard))(guard)),
+      }),
+    copy: (from, to, guard = {}) => inLine(to, () => run(guard, (on) => copy(on, from, to, guard))),
+    remove: (key, guard = {}) => inLine(key, () => run(guard, (on) => remove(on, key, guard))),
     async prepare(keys, call = {}) {
       const { journal, folders, shelf } = await drive();
       const fresh = new Map<string, Key[]>();
@@ -499,8 +495,7 @@ const groupsOf = (ids: readonly string[]): string[][] =>
 /** What lies in these folders; an empty answer for many is asked for again, one by one. */
 async function childrenOf(api: DriveApi, folders: readonly string[], call: Call): Promise<DriveFile[]> {
   const files: DriveFile[] = [];
-  const parents = folders.map((id) => `${quoted(id)} in parents`).join(" or ");
-  for await (const file of api.search(`(${parents}) and trashed = false`, call)) files.push(file);
+  for await (const file of api.search(`${inAnyOf(folders)} and trashed = false`, call)) files.push(file);
   if (files.length > 0 || folders.length === 1) return files;
   for (const folder of folders) files.push(...(await childrenOf(api, [folder], call)));
   return files;

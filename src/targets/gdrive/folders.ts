@@ -45,6 +45,13 @@ const GLANCE_MS = 1000;
 
 export const quoted = (text: string): string => `'${text.replaceAll("\\", "\\\\").replaceAll("'", "\\'")}'`;
 
+/** Folders in one search; longer ones sometimes answer nothing (Google issue 149522397). */
+export const GROUP = 50;
+
+/** The part of a search that keeps to what lies in these folders. */
+export const inAnyOf = (folders: readonly string[]): string =>
+  `(${folders.map((id) => `${quoted(id)} in parents`).join(" or ")})`;
+
 /** Oldest first; of two in the same millisecond the smaller id, so that every machine picks the same one. */
 export const byAge = (a: DriveFile, b: DriveFile): number =>
   a.createdTime === b.createdTime ? (a.id < b.id ? -1 : 1) : a.createdTime < b.createdTime ? -1 : 1;

@@ -8,7 +8,7 @@ import type { Clock } from "../../core/clock.ts";
 import type { Key } from "../../core/key.ts";
 import type { DriverMemory } from "../../core/target.ts";
 import type { Asked, DriveApi, DriveFile } from "./api.ts";
-import { absent, byAge, quoted } from "./folders.ts";
+import { absent, byAge, GROUP, inAnyOf } from "./folders.ts";
 import type { Journal } from "./journal.ts";
 import { isBlob } from "./shelf.ts";
 
@@ -22,8 +22,6 @@ export interface Twins {
 }
 
 const MARK = "unaudited/";
-/** Folders in one search. */
-const GROUP = 50;
 /** What was made this long before our first file may have been invisible when we looked. */
 const BEFORE_MS = 120_000;
 /** Looks, each after twice the pause of the one before, until what does not show is left to the next audit. */
@@ -72,9 +70,9 @@ export function createTwins({ api, journal, memory, clock }: TwinsParts): Twins 
   };
 
   const childrenOf = async (folders: readonly string[], since: string, asked?: Asked): Promise<DriveFile[]> => {
-    const parents = folders.map((id) => `${quoted(id)} in parents`).join(" or ");
     const files: DriveFile[] = [];
-    for await (const file of api.search(`(${parents}) and createdTime > '${since}' and trashed = false`, asked)) files.push(file);
+    for await (const file of api.search(`${inAnyOf(folders)} and createdTime > '${since}' and trashed = false`, asked))
+      files.push(file);
     return files;
   };
 
