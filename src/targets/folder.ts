@@ -18,7 +18,6 @@ import {
   chunksOf,
   entryOf,
   faultOfErrno,
-  keyOf,
   probeCase,
   revOf,
   sameFile,
@@ -28,6 +27,7 @@ import {
   vanished,
   wrongTypeHint,
 } from "./folder/disk.ts";
+import { keyOf } from "./shared/names.ts";
 
 export interface FolderOptions {
   /** A folder that exists, for example the mount point of a disk. It is never created. */

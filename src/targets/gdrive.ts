@@ -7,7 +7,7 @@
 import { createHash } from "node:crypto";
 import { untilAborted } from "../core/chunks.ts";
 import { TargetError } from "../core/errors.ts";
-import { type Key, parseKey } from "../core/key.ts";
+import type { Key } from "../core/key.ts";
 import type { Call, Entry, Guard, Source, Target } from "../core/target.ts";
 import { FOLDER, type DriveApi, type DriveFile, type Facts } from "./gdrive/api.ts";
 import { absent, byAge, GROUP, inAnyOf } from "./gdrive/folders.ts";
@@ -16,6 +16,7 @@ import { openDrive, type Drive } from "./gdrive/open.ts";
 import { uploadResumable } from "./gdrive/resumable.ts";
 import { isBlob } from "./gdrive/shelf.ts";
 import type { DriverContext } from "./shared/driver.ts";
+import { keyOf } from "./shared/names.ts";
 
 /** Up to here a file goes in one request; above it in chunks that can be resumed (Google: "5 MB or less"). */
 const SMALL = 5 * 1024 * 1024;
@@ -468,14 +469,6 @@ const md5 = (bytes: Uint8Array) => createHash("md5").update(bytes).digest("hex")
 const displacing = (rev: string | undefined): Pick<Entry, "displaced"> => (rev === undefined ? {} : { displaced: { rev } });
 
 const seen = ({ id, rev, etag }: DriveFile): Known => ({ id, made: true, rev, etag });
-
-function keyOf(path: string): Key | undefined {
-  try {
-    return parseKey(path);
-  } catch {
-    return undefined; // a name that no memory file has: someone else's
-  }
-}
 
 /** The files and folders of these folders by path, without younger twins and without names that no key can have. */
 function oldestIn(children: readonly DriveFile[], folders: ReadonlyMap<string, string>): Array<[path: string, file: DriveFile]> {

@@ -8,8 +8,8 @@ import { type BigIntStats, closeSync, lstatSync, openSync, unlinkSync } from "no
 import * as fs from "node:fs/promises";
 import { join } from "node:path";
 import { untilAborted } from "../../core/chunks.ts";
-import { AftersaveError, type ErrorCode, errnoOf, type FaultKind } from "../../core/errors.ts";
-import { type Key, parseKey } from "../../core/key.ts";
+import { type ErrorCode, errnoOf, type FaultKind } from "../../core/errors.ts";
+import type { Key } from "../../core/key.ts";
 import type { Chunks, Entry } from "../../core/target.ts";
 
 const READ_SIZE = 256 * 1024;
@@ -79,15 +79,6 @@ export async function syncFolder(path: string): Promise<void> {
     await unless(noFolderSync, folder.sync());
   } finally {
     await folder.close();
-  }
-}
-
-export function keyOf(name: string): Key | undefined {
-  try {
-    return parseKey(name);
-  } catch (error) {
-    if (error instanceof AftersaveError) return undefined;
-    throw error;
   }
 }
 
