@@ -155,8 +155,11 @@ describe("connect", () => {
         ["\n", 4],
         [`'${download}'\n`, 0],
       ] as const) {
-        const command = [process.execPath, programOf(), "--root", it.root, "connect", "cloud", "--no-browser"].join(" ");
-        const terminal = spawn("/usr/bin/script", ["-qec", command, "/dev/null"], { env: { ...process.env, NODE_OPTIONS: "" } });
+        const args = [process.execPath, programOf(), "--root", it.root, "connect", "cloud", "--no-browser"];
+        // `script` has the command run by $SHELL; a shell that stayed in front would die of the Ctrl-C itself
+        const command = `exec ${args.map((arg) => `'${arg}'`).join(" ")}`;
+        const env = { ...process.env, NODE_OPTIONS: "", SHELL: "/bin/sh" };
+        const terminal = spawn("/usr/bin/script", ["-qec", command, "/dev/null"], { env });
         let shown = "";
         let typed = false;
         let opening: Promise<unknown> | undefined;
