@@ -10,11 +10,29 @@ const rooms = {
   targets: ["core"],
   testing: ["core"],
   config: ["core"],
-  memory: ["core", "state", "logs"],
-  mirror: ["core", "state", "logs"],
-  recovery: ["core", "state", "memory", "mirror", "logs", "type:config"], // rebuild reads the changelog file, doctor checks what paths.json says
-  "open.ts": ["core", "state", "logs", "wraps", "targets", "config", "memory", "mirror", "recovery"],
-  "index.ts": ["open.ts", "core", "type:config", "type:memory", "type:mirror", "type:recovery"],
+  text: ["core"], // comparing and merging text, whoever asks
+  secrets: ["core"], // what looks like a secret, whoever asks
+  memory: ["core", "state", "logs", "text", "secrets"],
+  mirror: ["core", "state", "logs", "secrets"],
+  history: ["core", "state", "memory", "text"], // looking back: changes nothing
+  recovery: ["core", "state", "memory", "mirror", "logs", "text", "history", "type:config"], // bringing back; rebuild reads the changelog file, doctor checks what paths.json says
+  keeping: ["core", "state", "memory", "mirror", "logs", "type:config"], // pin, prune, erase: the only room that removes
+  "open.ts": [
+    "core",
+    "state",
+    "logs",
+    "wraps",
+    "targets",
+    "config",
+    "text",
+    "secrets",
+    "memory",
+    "mirror",
+    "history",
+    "recovery",
+    "keeping",
+  ],
+  "index.ts": ["open.ts", "core", "type:config", "type:memory", "type:mirror", "type:history", "type:recovery", "type:keeping"],
   cli: ["index.ts", "config", "testing"],
 };
 

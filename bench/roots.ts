@@ -42,11 +42,21 @@ export async function makeKnownRoot(root: string, count: number): Promise<string
       const head = join(directory, "heads", version.slice(-1), version);
       mkdirSync(dirname(head), { recursive: true });
       writeFileSync(head, body);
-      const shared = { version, op: "append", file: key, sha256, size, prev_sha256: null, archived_as: null, timestamp } as const;
+      const shared = {
+        version,
+        op: "append",
+        file: key,
+        sha256,
+        size,
+        prev_sha256: null,
+        archived_as: null,
+        timestamp,
+        details: null,
+      } as const;
       const v = chain({ ...shared, ...actorOf() }, n + 1, prev, "00".repeat(16));
       prev = v.sum;
       database
-        .prepare("INSERT INTO versions VALUES (?,?,?,?,?,?,NULL,NULL,?,?,?,?,?,?)")
+        .prepare("INSERT INTO versions VALUES (?,?,?,?,?,?,NULL,NULL,?,?,?,?,?,?,NULL,NULL)")
         .run(v.place, version, v.op, key, sha256, size, timestamp, actor, version, v.salt, v.sum, v.prev);
       database.prepare("INSERT INTO heads VALUES (?,?,?,?,?,NULL)").run(key, version, version, sha256, size);
       database

@@ -43,6 +43,8 @@ const done: Record<Receipt["op"], string> = {
   archive: "archived",
   restore: "restored",
   external: "found changed:",
+  accept: "accepted what was held:",
+  reject: "rejected what was held:",
 };
 
 const upload = ({ target, status, drive_path, notes }: ReceiptUpload, paint: Paint): string => {

@@ -38,6 +38,8 @@ export const ERRORS = {
   E_KEY_TWIN: row(2, "two files are one key after Unicode NFC, or differ only in case where the target ignores case"),
   E_LOG_PLACE: row(2, "a log's path is a folder or cannot be written"),
   E_NOT_FOUND: row(1, "the file does not exist, or vanished"),
+  E_VERSION: row(2, "no version has this name, or more than one has"),
+  E_CONTENT_GONE: row(1, "what a version held is kept nowhere any more, or nowhere that can be reached"),
   E_STALE: row(1, "the precondition if_sha256 does not hold: the content is another by now"),
   E_BUSY: row(1, "another process holds this key and did not let go in time"),
   E_INTERLEAVED: row(

@@ -4,18 +4,33 @@
  */
 import { z } from "zod";
 import type { Key } from "../core/key.ts";
-import { ORIGINS, sumOf, type Version } from "../core/version.ts";
+import { ALARM_RULES, erased, isWhole, NO_KEY, OPS, ORIGINS, SAVE_OPS, type Details, type Version } from "../core/version.ts";
 
 const hash = z.string().regex(/^[0-9a-f]{64}$/);
 const key = z.string().min(1);
+
+const details = z.strictObject({
+  alarms: z.array(z.strictObject({ rule: z.enum(ALARM_RULES), says: z.string() })).optional(),
+  held: z.literal(true).optional(),
+  applies: z.enum(SAVE_OPS).optional(),
+  settles: z.ulid().optional(),
+  restores: z.ulid().nullable().optional(),
+  undoes: z.array(z.ulid()).optional(),
+  merges: hash.optional(),
+  about: z.array(z.ulid()).optional(),
+  prunes: z.strictObject({ copies: z.array(key), from: z.string() }).optional(),
+  redacts: z
+    .array(z.strictObject({ version: z.ulid(), file: key, sha256: hash.nullable(), size: z.int().nonnegative().nullable() }))
+    .optional(),
+});
 
 /** Strict, as a field that no sum covers could say anything. */
 const changelogLine = z.strictObject({
   timestamp: z.iso.datetime(),
   place: z.int().positive(),
   version: z.ulid(),
-  op: z.enum(["append", "replace", "archive", "restore", "external"]),
-  file: key,
+  op: z.enum(OPS),
+  file: key.nullable(),
   sha256: hash.nullable(),
   size: z.int().nonnegative().nullable(),
   prev_sha256: hash.nullable(),
@@ -27,7 +42,12 @@ const changelogLine = z.strictObject({
   tool: z.string().nullable(),
   reason: z.string().nullable(),
   origin: z.enum(ORIGINS).nullable(),
-  salt: z.string().regex(/^[0-9a-f]{32}$/),
+  details: details.nullable().default(null),
+  commitment: hash.nullable().default(null),
+  salt: z
+    .string()
+    .regex(/^[0-9a-f]{32}$/)
+    .nullable(),
   sum: hash,
   prev: hash.nullable(),
 });
@@ -35,7 +55,20 @@ const changelogLine = z.strictObject({
 /** The version that a changelog line describes; `undefined` when it is not one of ours, or not whole. Does not check its sum. */
 export function parseChangelogLine(value: unknown): Version | undefined {
   const { data } = changelogLine.safeParse(value);
-  return data && { ...data, file: data.file as Key, archived_as: data.archived_as as Key | null };
+  if (!data || (data.salt === null) !== (data.commitment !== null)) return undefined;
+  const version: Version = {
+    ...data,
+    file: (data.file as Key | null) ?? NO_KEY,
+    archived_as: data.archived_as as Key | null,
+    details: data.details as Details | null,
+  };
+  return data.commitment === null || isBlank(version) ? version : undefined;
+}
+
+/** What an erased line commits to is not in it: whatever stands there instead is nobody's word. */
+function isBlank(v: Version): boolean {
+  const blank = erased(v);
+  return Object.entries(blank).every(([name, value]) => JSON.stringify(value) === JSON.stringify(v[name as keyof Version]));
 }
 
 /** A link of the chain: what the next line builds upon. */
@@ -85,10 +118,10 @@ export async function verifyChain(values: AsyncIterable<unknown> | Iterable<unkn
     const due: number = (before?.place ?? 0) + 1;
     const version = parseChangelogLine(value);
     if (version === undefined) return report({ what: "altered", place: due, line });
-    const { place, prev, salt, sum } = version;
+    const { place, prev, sum } = version;
     if (place > due) return report({ what: "removed", place: due, line });
     if (place < due) return report({ what: "inserted", place, line });
-    if (sumOf(version, place, prev, salt) !== sum) return report({ what: "altered", place, line });
+    if (!isWhole(version)) return report({ what: "altered", place, line });
     if (prev !== (before?.sum ?? null)) return report({ what: "altered", place: Math.max(1, place - 1), line });
     before = { place, sum };
     verified += 1;

@@ -11,6 +11,8 @@ export interface MemoryEvents {
   archive: Receipt;
   restore: Receipt;
   external: Receipt;
+  accept: Receipt;
+  reject: Receipt;
   upload: Outcome;
   skip: Outcome;
   fail: Outcome;

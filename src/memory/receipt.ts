@@ -5,7 +5,7 @@
 import type { Key } from "../core/key.ts";
 import type { ErrorCode } from "../core/errors.ts";
 import type { UploadStatus } from "../core/outcome.ts";
-import type { Op } from "../core/version.ts";
+import type { Alarm, HeadOp } from "../core/version.ts";
 
 export interface ReceiptUpload {
   readonly target: string;
@@ -20,7 +20,7 @@ export interface ReceiptUpload {
 
 export interface Receipt {
   readonly version: string;
-  readonly op: Op;
+  readonly op: HeadOp;
   readonly file: Key;
   /** Null when the key holds nothing now. */
   readonly sha256: string | null;
@@ -33,6 +33,8 @@ export interface Receipt {
   /** The token that `undo` takes; null when there is nothing to undo. */
   readonly undo: string | null;
   readonly uploads: readonly ReceiptUpload[];
+  /** What the guard said of this save; it was accepted all the same, and the version before it is pinned. */
+  readonly alarms: readonly Alarm[];
   /** What a caller of `saved` should know: the claimed op did not fit the bytes, and the like. */
   readonly warnings: readonly string[];
 }

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { AftersaveError, asAftersaveError, errnoOf, type ErrorCode } from "../core/errors.ts";
 import { foldKey, type ArchiveFolder, type Key } from "../core/key.ts";
-import { actorOf, type Actor, type Meta, type Op, type Version } from "../core/version.ts";
+import { actorOf, type Actor, type Details, type HeadOp, type Meta, type Version } from "../core/version.ts";
 import type { Claims } from "../state/claims.ts";
 import type { Content, Head, Intent, Saves } from "../state/saves.ts";
 import { digestOf, digestOfFile, readPieces, sameBytes, type Body } from "./content.ts";
@@ -134,11 +134,36 @@ export class SaveManager {
 
   /** Moves the file to the archive; a later save to this key starts afresh. `E_NOT_FOUND` when there is none. */
   async archive(key: string, meta: Meta = {}, options: SaveOptions = {}): Promise<Receipt> {
-    const work: Work = async ({ place, head }, actor) => {
-      if (!head) throw notFound(place.key);
-      return this.#run(place, await this.#intent("archive", place.key, head, null, actor, true), new Uint8Array());
-    };
+    const work: Work = ({ place, head }, actor) => this.#empty("archive", place, head, actor, null);
     return this.#save("archive", key, options, meta, async () => ({ work }));
+  }
+
+  /**
+   * Makes `content` what the key holds, because someone decided so: an earlier version again, or one that was held. Null: the
+   * key shall hold nothing. What is there now becomes an archive copy. Answers `unchanged` when it holds just that.
+   */
+  async bring(
+    op: "restore" | "accept" | "reject",
+    key: string,
+    content: (() => AsyncIterable<Uint8Array>) | null,
+    details: Details,
+    meta: Meta = {},
+    options: SaveOptions = {},
+  ): Promise<Receipt> {
+    return this.#save(op, key, options, meta, async () => {
+      if (content === null) return { work: ({ place, head }, actor) => this.#empty(op, place, head, actor, details) };
+      const spool = await this.#spool(content);
+      return {
+        work: (held, actor) => this.#replaceSpooled(held, spool, actor, op, details),
+        end: () => rm(spool.path, { force: true }),
+      };
+    });
+  }
+
+  async #empty(op: HeadOp, place: SeenPlace, head: Head | undefined, actor: Actor, details: Details | null): Promise<Receipt> {
+    if (!head) throw notFound(place.key);
+    const intent = await this.#intent(op, place.key, head, null, actor, true, this.#parts.newId(), details);
+    return this.#run(place, intent, new Uint8Array());
   }
 
   /**
@@ -163,11 +188,11 @@ export class SaveManager {
   }
 
   /** `prepare` reads the body, once and before the key is claimed: it may be slow, and `work` may have to run again. */
-  #save(op: Op, text: string, options: SaveOptions, meta: Meta, prepare: () => Promise<Prepared>): Promise<Receipt> {
+  #save(op: HeadOp, text: string, options: SaveOptions, meta: Meta, prepare: () => Promise<Prepared>): Promise<Receipt> {
     return this.#tracked(this.#saving(op, text, options, meta, prepare));
   }
 
-  async #saving(op: Op, text: string, options: SaveOptions, meta: Meta, prepare: () => Promise<Prepared>): Promise<Receipt> {
+  async #saving(op: HeadOp, text: string, options: SaveOptions, meta: Meta, prepare: () => Promise<Prepared>): Promise<Receipt> {
     checkOptions(options);
     const place = this.#parts.places.savable(this.#parts.places.keyOf(text));
     const actor = actorOf(meta);
@@ -312,8 +337,8 @@ export class SaveManager {
   /** Another program appended while we did: its bytes are versioned as external, ours as the append that they are. */
   async #untangle(place: SeenPlace, head: Head, content: Content, bytes: Uint8Array, actor: Actor): Promise<Receipt> {
     const { path, key } = place;
-    const growth = (old: Head, to: Content, op: Op, who: Actor) => this.#intent(op, key, old, to, who, false);
-    const add = async (old: Head, end: number, op: Op, who: Actor) => {
+    const growth = (old: Head, to: Content, op: HeadOp, who: Actor) => this.#intent(op, key, old, to, who, false);
+    const add = async (old: Head, end: number, op: HeadOp, who: Actor) => {
       const digest = await digestOf(readPieces(path, 0, end));
       const intent = await growth(old, { base: old.base, sha256: digest.sha256, size: digest.size }, op, who);
       return this.#run(place, intent, () => readPieces(path, old.size, end));
@@ -346,14 +371,20 @@ export class SaveManager {
     return this.#writeWhole(place, head, bytes, "replace", actor);
   }
 
-  async #replaceSpooled({ place, head }: Held, spool: Spool, actor: Actor): Promise<Receipt> {
+  async #replaceSpooled(
+    { place, head }: Held,
+    spool: Spool,
+    actor: Actor,
+    op: HeadOp = "replace",
+    details: Details | null = null,
+  ): Promise<Receipt> {
     if (head && head.sha256 === spool.sha256) return this.#unchanged(place, head, null);
     const content = { base: this.#parts.newId(), sha256: spool.sha256, size: spool.size };
-    const intent = await this.#intent("replace", place.key, head, content, actor, true, content.base);
+    const intent = await this.#intent(op, place.key, head, content, actor, true, content.base, details);
     return this.#run(place, intent, { spooled: spool.path });
   }
 
-  async #writeWhole(place: SeenPlace, head: Head | undefined, bytes: Uint8Array, op: Op, actor: Actor): Promise<Receipt> {
+  async #writeWhole(place: SeenPlace, head: Head | undefined, bytes: Uint8Array, op: HeadOp, actor: Actor): Promise<Receipt> {
     const state = createHash("sha256").update(bytes);
     const content = { base: this.#parts.newId(), sha256: state.copy().digest("hex"), size: bytes.length };
     const receipt = await this.#run(place, await this.#intent(op, place.key, head, content, actor, true, content.base), bytes);
@@ -373,7 +404,7 @@ export class SaveManager {
     const { key, path } = place;
     const did = look.kind === "absent" ? "archive" : look.prefix || !head ? "append" : "replace";
     const bornOut = claimed === did || (claimed === "replace" && look.kind === "changed");
-    const op: Op = claimed && bornOut ? claimed : "external";
+    const op: HeadOp = claimed && bornOut ? claimed : "external";
     const warnings: string[] = [];
     if (claimed && !bornOut)
       warnings.push(`the file was said to be changed by ${claimed}, but its bytes say ${did}; recorded as external`);
@@ -405,13 +436,14 @@ export class SaveManager {
   }
 
   async #intent(
-    op: Op,
+    op: HeadOp,
     key: Key,
     old: Head | undefined,
     content: Content | null,
     actor: Actor,
     writes: boolean,
     id = this.#parts.newId(),
+    details: Details | null = null,
   ): Promise<Intent> {
     const { saves, places, archive, clock } = this.#parts;
     const timestamp = new Date(clock.now()).toISOString();
@@ -427,6 +459,7 @@ export class SaveManager {
       archived_as: outlived ? await saves.freeArchiveKey(key, timestamp, archive, taken) : null,
       actor,
       timestamp,
+      details,
     };
   }
 
@@ -435,7 +468,7 @@ export class SaveManager {
     this.#hashes.delete(place.key);
     this.#parts.onAccepted?.();
     const receipt = this.#receipt(version, false, warnings);
-    this.emit(version.op, receipt);
+    this.emit(receipt.op, receipt);
     return receipt;
   }
 
@@ -453,7 +486,7 @@ export class SaveManager {
   #receipt(v: Version, unchanged: boolean, warnings: readonly string[]): Receipt {
     return {
       version: v.version,
-      op: v.op,
+      op: v.op as HeadOp, // it moved the head
       file: v.file,
       sha256: v.sha256,
       size: v.size,
@@ -463,6 +496,7 @@ export class SaveManager {
       unchanged,
       undo: unchanged ? null : v.version,
       uploads: unchanged || v.sha256 === null ? [] : this.#parts.uploadsOf(v.file),
+      alarms: unchanged ? [] : (v.details?.alarms ?? []),
       warnings,
     };
   }

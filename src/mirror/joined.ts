@@ -6,7 +6,7 @@
 import type { Clock } from "../core/clock.ts";
 import { OWN_FOLDER, ownKey, type Key } from "../core/key.ts";
 import type { Call, Target } from "../core/target.ts";
-import { sumOf } from "../core/version.ts";
+import { isWhole } from "../core/version.ts";
 import type { Held, TargetWriter } from "../state/segments.ts";
 import type { State } from "../state/state.ts";
 import { fieldsOf, putOnce, readText, sourceOf, type MirrorTarget } from "./place.ts";
@@ -43,7 +43,7 @@ async function heldIn(text: string): Promise<Held[]> {
   const held: Held[] = [];
   for (const line of text.split("\n")) {
     const version = parseChangelogLine(fieldsOf(line));
-    if (!version || sumOf(version, version.place, version.prev, version.salt) !== version.sum) continue;
+    if (!version || !isWhole(version)) continue;
     const { file, sha256, archived_as, prev_sha256 } = version;
     if (sha256 !== null) held.push({ key: file, sha256 });
     if (archived_as !== null && prev_sha256 !== null) held.push({ key: archived_as, sha256: prev_sha256 });

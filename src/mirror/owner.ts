@@ -83,7 +83,7 @@ export function createOwner({ state, clock, peers, targetsFor }: OwnerParts): Ow
       if (made && targetsFor(key).includes(target))
         jobs.push({ target, key, version, sha256, size, archive, actor: actorIn(made) });
     };
-    for await (const copy of saves.archiveCopies()) await add(copy, true);
+    for await (const copy of saves.archiveCopies()) if (!copy.pruned) await add(copy, true);
     for await (const head of saves.heads()) await add(head, false);
     return jobs;
   };

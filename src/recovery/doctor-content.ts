@@ -18,6 +18,8 @@ export async function* checkHeads(parts: DoctorParts): AsyncGenerator<Found, str
   const { state, heads, fix, config } = parts;
   const files = await heads.files(); // before the state: what is made meanwhile is in neither
   const used = new Set((await state.saves.intents()).flatMap((intent) => [intent.old?.base, intent.new?.base]));
+  for (const which of ["open", "rejected"] as const)
+    for (const { version } of await state.decisions.held(which)) used.add(version);
   const sound = new Map<string, Head>();
   let n = 0;
   for await (const head of state.saves.heads()) {
@@ -88,7 +90,8 @@ async function* checkOrphan(
 /** Archive copies are what was archived. */
 export async function* checkArchive({ state, places, config }: DoctorParts): AsyncGenerator<Found, string> {
   const known = new Set<string>();
-  for await (const { key, sha256 } of state.saves.archiveCopies()) {
+  for await (const { key, sha256, pruned } of state.saves.archiveCopies()) {
+    if (pruned) continue;
     known.add(key);
     try {
       const digest = await digestOfFile(places.pathOf(key));

@@ -9,7 +9,7 @@ import { join, relative, sep } from "node:path";
 import { errnoOf } from "../core/errors.ts";
 import { ARCHIVE_MARK, type ArchiveFolder, type Key } from "../core/key.ts";
 import { originOf } from "../core/route.ts";
-import { actorIn, sumOf, type Version } from "../core/version.ts";
+import { actorIn, isWhole, movesHead, NO_KEY, type Version } from "../core/version.ts";
 import { digestOfFile, readPieces } from "../memory/content.ts";
 import { createDurably, moveDurably } from "../memory/durable.ts";
 import type { Heads } from "../memory/heads.ts";
@@ -40,9 +40,6 @@ export interface RebuildParts {
   readonly archiveLog: string;
   readonly targetsFor: (key: Key) => readonly string[];
 }
-
-/** Whether a line is one that was written as it stands. */
-export const isWhole = (v: Version): boolean => sumOf(v, v.place, v.prev, v.salt) === v.sum;
 
 interface Known extends Line {
   readonly version: Version;
@@ -78,14 +75,15 @@ async function restoreHistory(state: State, changelog: string, aside: string | n
   let batch: Line[] = [];
 
   const follow = (version: Version): Line => {
+    last = version;
+    versions++;
+    if (!movesHead(version) || version.file === NO_KEY) return { version, base: null };
     const before = latest.get(version.file);
     // bytes were added to the same copy unless there was none, or it became an archive copy, or what was between is not known
     const grew = before !== undefined && version.archived_as === null && before.version.sha256 === version.prev_sha256;
     const base = version.sha256 === null ? null : ((grew ? before.base : null) ?? version.version);
     const line = { version, base };
     latest.set(version.file, line);
-    last = version;
-    versions++;
     return line;
   };
   const add = async (version: Version) => {
@@ -199,7 +197,8 @@ async function adoptCopies(
     const head = now.find((head) => head.key === file);
     if (head) await part(heads, head, path);
     const digest = await digestOfFile(path).catch(() => undefined); // not to be read: `doctor` tells
-    if (digest) await state.restore.archives([{ key, file, version, sha256: digest.sha256, size: digest.size }]);
+    if (digest)
+      await state.restore.archives([{ key, file, version, sha256: digest.sha256, size: digest.size, base: null, pruned: false }]);
   }
 }
 
@@ -216,7 +215,8 @@ async function part(heads: Heads, head: Head, copy: string): Promise<void> {
 /** Every file once more, archive copies first: a target that has the bytes is found to have them. */
 async function jobsFor({ state, targetsFor }: RebuildParts, latest: ReadonlyMap<Key, Known>, heads: readonly Head[]) {
   const jobs: JobRequest[] = [];
-  for await (const { key, version, sha256, size } of state.saves.archiveCopies()) {
+  for await (const { key, version, sha256, size, pruned } of state.saves.archiveCopies()) {
+    if (pruned) continue;
     const made = await state.saves.version(version);
     if (made)
       for (const target of targetsFor(key))

@@ -6,7 +6,7 @@
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { AftersaveError } from "../core/errors.ts";
-import type { Version } from "../core/version.ts";
+import { isWhole, type Version } from "../core/version.ts";
 import { readLog, tailLog, type LogLine } from "../logs/read.ts";
 import { createClaims } from "../state/claims.ts";
 import { hasState, openState, setStateAside, type State } from "../state/state.ts";
@@ -100,7 +100,6 @@ async function isBehind(state: State, changelog: string): Promise<boolean> {
   const last = await state.saves.last();
   if (!placed || Number(placed.value["place"]) <= (last?.place ?? 0)) return false;
   const { parseChangelogLine } = await import("../logs/verify.ts");
-  const { isWhole } = await import("./rebuild.ts");
   const whole = (value: unknown): Version | undefined => {
     const version = parseChangelogLine(value);
     return version && isWhole(version) ? version : undefined;

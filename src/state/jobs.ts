@@ -6,6 +6,7 @@
 import type { ErrorCode } from "../core/errors.ts";
 import type { Key } from "../core/key.ts";
 import type { Actor } from "../core/version.ts";
+import { KEPT_BACK } from "./decisions.ts";
 import type { Database, Row } from "./sqlite.ts";
 
 export interface JobRequest {
@@ -44,10 +45,11 @@ export interface Failure {
 export interface Jobs {
   enqueue(jobs: readonly JobRequest[]): Promise<void>;
   job(target: string, key: Key): Promise<Job | undefined>;
-  /** Work that may be done now, oldest first: pending, and failed that can pass (or all, with `hopeless`) and whose time has come. `after` pages by id. */
+  /** Work that may be done now, oldest first, without what is held: pending, and failed that can pass (or all, with `hopeless`) and whose time has come. `after` pages by id. */
   due(target: string, now: number, after: number, limit: number, hopeless?: boolean): Promise<Job[]>;
-  /** Everything unfinished, oldest first. */
+  /** Everything unfinished, oldest first, what is held included. */
   all(): AsyncIterable<Job>;
+  /** Without what is held. */
   counts(): Promise<{ target: string; state: Job["state"]; n: number; oldest: number }[]>;
   /** The failed job waits until `failure.runAt`, unless newer content has taken its place meanwhile. */
   park(job: Job, failure: Failure): Promise<void>;
@@ -99,7 +101,8 @@ export function createJobs(db: Database, now: () => number): Jobs {
     async due(target, at, after, limit, hopeless = false) {
       return db
         .prepare(
-          "SELECT * FROM jobs WHERE target = ? AND id > ? AND run_at <= ? AND (state = 'pending' OR can_pass = 1 OR ?) ORDER BY id LIMIT ?",
+          `SELECT * FROM jobs WHERE target = ? AND id > ? AND run_at <= ? AND (state = 'pending' OR can_pass = 1 OR ?)
+             AND key NOT IN (${KEPT_BACK}) ORDER BY id LIMIT ?`,
         )
         .all(target, after, at, hopeless ? 1 : 0, limit)
         .map(toJob);
@@ -115,7 +118,9 @@ export function createJobs(db: Database, now: () => number): Jobs {
     },
     async counts() {
       return db
-        .prepare("SELECT target, state, count(*) AS n, min(created_at) AS oldest FROM jobs GROUP BY target, state")
+        .prepare(
+          `SELECT target, state, count(*) AS n, min(created_at) AS oldest FROM jobs WHERE key NOT IN (${KEPT_BACK}) GROUP BY target, state`,
+        )
         .all()
         .map((row) => ({
           target: String(row["target"]),

@@ -42,10 +42,11 @@ export function createRestore({ database: db, relaxed, log }: Parts): Restore {
     insertVersion(db, v, base);
     if (v.archived_as === null || v.prev_sha256 === null) return;
     const prior = db
-      .prepare("SELECT size FROM versions WHERE file = ? AND sha256 = ? ORDER BY place DESC LIMIT 1")
-      .get(v.file, v.prev_sha256);
+      .prepare("SELECT size, base FROM versions WHERE file = ? AND sha256 = ? AND place < ? ORDER BY place DESC LIMIT 1")
+      .get(v.file, v.prev_sha256, v.place);
     const size = Number(prior?.["size"] ?? 0);
-    insertArchive(db, { key: v.archived_as, file: v.file, version: v.version, sha256: v.prev_sha256, size });
+    const was = { sha256: v.prev_sha256, size, base: (prior?.["base"] ?? null) as string | null };
+    insertArchive(db, { key: v.archived_as, file: v.file, version: v.version, pruned: false, ...was });
   };
   const after = (place: number) => db.prepare("SELECT * FROM versions WHERE place > ? ORDER BY place").all(place).map(toVersion);
 

@@ -9,12 +9,18 @@ import {
   archiveLine,
   chain,
   changelogLine,
-  sumOf,
+  inOrder,
+  isWhole,
+  movesHead,
+  SAVE_OPS,
   type Actor,
+  type Details,
+  type HeadOp,
   type Op,
   type Version,
   type VersionFacts,
 } from "../core/version.ts";
+import { applyDecision } from "./decisions.ts";
 import type { JobRequest } from "./jobs.ts";
 import { stateCorrupt, type Database, type Row, type Value } from "./sqlite.ts";
 
@@ -37,7 +43,7 @@ export interface Head extends Content {
 export interface Intent {
   readonly version: string;
   readonly key: Key;
-  readonly op: Op;
+  readonly op: HeadOp;
   /** Whether we write the live file; false when someone else already has. */
   readonly writes: boolean;
   readonly old: Content | null;
@@ -46,6 +52,8 @@ export interface Intent {
   readonly archived_as: Key | null;
   readonly actor: Actor;
   readonly timestamp: string;
+  /** Absent in intents of versions before there were details. */
+  readonly details?: Details | null;
 }
 
 /** What comes with accepting an intent. */
@@ -63,6 +71,39 @@ export interface ArchiveCopy {
   readonly version: string;
   readonly sha256: string;
   readonly size: number;
+  /** The growing copy that it is, so that every version of that base is a beginning of it; null: not known. */
+  readonly base: string | null;
+  /** Removed from this machine on purpose (`prune`). */
+  readonly pruned: boolean;
+}
+
+/** Where this machine keeps what a version held: the first `content.size` bytes of a head or of an archive copy. */
+export interface Whereabouts {
+  readonly content: Content;
+  /** The key's current head has this base. */
+  readonly inHead: boolean;
+  /** The archive copy that the base became. */
+  readonly copy: ArchiveCopy | undefined;
+}
+
+/** Which versions; all parts must hold. */
+export interface VersionQuery {
+  readonly file?: Key | undefined;
+  /** Keys that begin so. */
+  readonly prefix?: string | undefined;
+  /** Places, both exclusive. */
+  readonly after?: number | undefined;
+  readonly before?: number | undefined;
+  /** ISO times: from `since` on, up to and with `until`. */
+  readonly since?: string | undefined;
+  readonly until?: string | undefined;
+  readonly chat_name?: string | undefined;
+  readonly session_id?: string | undefined;
+  readonly model?: string | undefined;
+  readonly origin?: string | undefined;
+  /** One of `context_tags`. */
+  readonly tag?: string | undefined;
+  readonly order?: "oldest" | "newest" | undefined;
 }
 
 export interface Saves {
@@ -85,13 +126,29 @@ export interface Saves {
   /** The save did not happen. */
   withdraw(intent: Intent): Promise<void>;
 
+  /** A line that changes no file's content: chained, recorded and due for the log, in one transaction. */
+  decide(facts: VersionFacts): Promise<Version>;
+
   version(id: string): Promise<Version | undefined>;
   /** Oldest first. */
   versions(after?: number): AsyncIterable<Version>;
+  /** Lines that the query speaks of, a page at a time: a reader that stops early costs no more than it read. */
+  select(query: VersionQuery): AsyncIterable<Version>;
+  /** Versions whose id ends in `ending` (upper case), at most `limit`. */
+  endingIn(ending: string, limit: number): Promise<Version[]>;
+  /** Undefined when the version held no content, or its line is not known. */
+  whereabouts(version: string): Promise<Whereabouts | undefined>;
+  /** The newest line at or before an ISO time that says what `key` held: by place, never by the clock alone. */
+  lastPlaceAt(time: string): Promise<number>;
+  /** The newest line up to `place` that moved the head of `key`. */
+  headAt(key: Key, place: number): Promise<Version | undefined>;
+  /** The newest line up to `place` that moved the head, for every key that begins with `prefix`. */
+  headsAt(place: number, prefix: string): AsyncIterable<Version>;
   last(): Promise<Version | undefined>;
   /** Whether `key` ever held these bytes: then a remote copy of them is ours, not a stranger's. */
   everHeld(key: Key, sha256: string): Promise<boolean>;
   archiveCopy(key: Key): Promise<ArchiveCopy | undefined>;
+  /** Those that were pruned included. */
   archiveCopies(): AsyncIterable<ArchiveCopy>;
   /** Archive copies that were made of these bytes. */
   archivesOf(sha256: string): Promise<ArchiveCopy[]>;
@@ -102,7 +159,7 @@ export interface Saves {
 /** Rows of this table, for `restore.ts` too. All within a transaction of the caller. */
 export function insertVersion(db: Database, v: Version, base: string | null): void {
   db.prepare(
-    "INSERT INTO versions (place, version, op, file, sha256, size, prev_sha256, archived_as, timestamp, actor, base, salt, sum, prev) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    "INSERT INTO versions (place, version, op, file, sha256, size, prev_sha256, archived_as, timestamp, actor, base, salt, sum, prev, details, commitment) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
   ).run(
     v.place,
     v.version,
@@ -115,19 +172,24 @@ export function insertVersion(db: Database, v: Version, base: string | null): vo
     v.timestamp,
     JSON.stringify(actorIn(v)),
     base,
-    v.salt,
+    v.salt ?? "",
     v.sum,
     v.prev,
+    v.details && JSON.stringify(inOrder(v.details)),
+    v.commitment,
   );
+  applyDecision(db, v);
 }
 
-export function insertArchive(db: Database, { key, file, version, sha256, size }: ArchiveCopy): void {
-  db.prepare("INSERT OR REPLACE INTO archives (key, file, version, sha256, size) VALUES (?,?,?,?,?)").run(
+export function insertArchive(db: Database, { key, file, version, sha256, size, base, pruned }: ArchiveCopy): void {
+  db.prepare("INSERT OR REPLACE INTO archives (key, file, version, sha256, size, base, pruned) VALUES (?,?,?,?,?,?,?)").run(
     key,
     file,
     version,
     sha256,
     size,
+    base,
+    pruned ? 1 : 0,
   );
 }
 
@@ -164,9 +226,11 @@ export const toVersion = (row: Row): Version => ({
   archived_as: text(row["archived_as"]) as Key | null,
   timestamp: String(row["timestamp"]),
   ...(JSON.parse(String(row["actor"])) as Actor),
-  salt: String(row["salt"]),
+  details: typeof row["details"] === "string" ? (JSON.parse(row["details"]) as Details) : null,
+  salt: text(row["salt"]) || null,
   sum: String(row["sum"]),
   prev: text(row["prev"]),
+  commitment: text(row["commitment"]),
 });
 
 const toArchive = (row: Row): ArchiveCopy => ({
@@ -175,7 +239,32 @@ const toArchive = (row: Row): ArchiveCopy => ({
   version: String(row["version"]),
   sha256: String(row["sha256"]),
   size: Number(row["size"]),
+  base: text(row["base"]),
+  pruned: row["pruned"] === 1,
 });
+
+/** No key that begins with `prefix` sorts behind it. */
+const endOf = (prefix: string) => `${prefix}\u{10FFFF}`;
+
+/** The condition and values that a query stands for. */
+function conditionOf(query: VersionQuery): { where: string; values: Value[] } {
+  const parts: [string, Value | undefined][] = [
+    ["file = ?", query.file],
+    ["file >= ?", query.prefix],
+    ["file < ?", query.prefix === undefined ? undefined : endOf(query.prefix)],
+    ["place > ?", query.after],
+    ["place < ?", query.before],
+    ["timestamp >= ?", query.since],
+    ["timestamp <= ?", query.until],
+    ["actor ->> '$.chat_name' = ?", query.chat_name],
+    ["actor ->> '$.session_id' = ?", query.session_id],
+    ["actor ->> '$.model' = ?", query.model],
+    ["actor ->> '$.origin' = ?", query.origin],
+    ["EXISTS (SELECT 1 FROM json_each(actor, '$.context_tags') WHERE json_each.value = ?)", query.tag],
+  ];
+  const given = parts.filter((part): part is [string, Value] => part[1] !== undefined);
+  return { where: [...given.map(([sql]) => sql), "1"].join(" AND "), values: given.map(([, value]) => value) };
+}
 
 interface Parts {
   readonly database: Database;
@@ -186,6 +275,9 @@ interface Parts {
 }
 
 const page = 1000;
+
+/** `movesHead`, in SQL. */
+const MOVES = `(op IN (${SAVE_OPS.map((op) => `'${op}'`).join(",")}) OR (op <> 'hold' AND details ->> '$.applies' IS NOT NULL))`;
 
 export function createSaves({ database: db, relaxed, enqueue, log }: Parts): Saves {
   const lastRow = () => db.prepare("SELECT * FROM versions ORDER BY place DESC LIMIT 1").get();
@@ -200,7 +292,16 @@ export function createSaves({ database: db, relaxed, enqueue, log }: Parts): Sav
     prev_sha256: intent.old?.sha256 ?? null,
     archived_as: intent.archived_as,
     timestamp: intent.timestamp,
+    details: intent.details ?? null,
   });
+
+  /** The facts as the newest line of the chain. Within a transaction. */
+  const chained = (facts: VersionFacts): Version => {
+    const row = lastRow();
+    const before = row && toVersion(row);
+    if (before && !isWhole(before)) throw stateCorrupt(": the newest version is not what was accepted"); // nothing may be chained to it
+    return chain(facts, (before?.place ?? 0) + 1, before?.sum ?? null, randomBytes(16).toString("hex"));
+  };
 
   const jobsOf = (intent: Intent, acceptance: Acceptance): JobRequest[] => {
     const { version, key, actor, old } = intent;
@@ -280,18 +381,15 @@ export function createSaves({ database: db, relaxed, enqueue, log }: Parts): Sav
     },
     async accept(intent, acceptance) {
       return db.transaction(() => {
-        const row = lastRow();
-        const before = row && toVersion(row);
-        if (before && sumOf(before, before.place, before.prev, before.salt) !== before.sum)
-          throw stateCorrupt(": the newest version is not what was accepted"); // nothing may be chained to it
-        const version = chain(factsOf(intent), (before?.place ?? 0) + 1, before?.sum ?? null, randomBytes(16).toString("hex"));
+        const version = chained(factsOf(intent));
         insertVersion(db, version, intent.new?.base ?? null);
         if (intent.new) upsertHead(db, { ...intent.new, key: intent.key, version: intent.version, stamp: acceptance.stamp });
         else db.prepare("DELETE FROM heads WHERE key = ?").run(intent.key);
         log("changes", changelogLine(version));
         if (intent.archived_as && intent.old) {
-          const { sha256, size } = intent.old;
-          insertArchive(db, { key: intent.archived_as, file: intent.key, version: intent.version, sha256, size });
+          const { sha256, size, base } = intent.old;
+          const [key, file, pruned] = [intent.archived_as, intent.key, false];
+          insertArchive(db, { key, file, version: intent.version, sha256, size, base, pruned });
           log("archives", archiveLine(version, intent.archived_as, intent.old.sha256));
         }
         enqueue(jobsOf(intent, acceptance));
@@ -307,6 +405,67 @@ export function createSaves({ database: db, relaxed, enqueue, log }: Parts): Sav
     },
     async withdraw(intent) {
       db.transaction(() => db.prepare("DELETE FROM intents WHERE key = ? AND version = ?").run(intent.key, intent.version));
+    },
+
+    async decide(facts) {
+      return db.transaction(() => {
+        const version = chained(facts);
+        insertVersion(db, version, null);
+        log("changes", changelogLine(version));
+        return version;
+      });
+    },
+
+    async *select(query) {
+      const newest = query.order === "newest";
+      for (let at = newest ? (query.before ?? Number.MAX_SAFE_INTEGER) : (query.after ?? 0); ;) {
+        const { where, values } = conditionOf(newest ? { ...query, before: at } : { ...query, after: at });
+        const rows = db
+          .prepare(`SELECT * FROM versions WHERE ${where} ORDER BY place ${newest ? "DESC" : "ASC"} LIMIT ?`)
+          .all(...values, page);
+        yield* rows.map(toVersion);
+        const lastOne = rows.at(-1);
+        if (lastOne === undefined || rows.length < page) return;
+        at = Number(lastOne["place"]);
+      }
+    },
+    async endingIn(ending, limit) {
+      return db
+        .prepare("SELECT * FROM versions WHERE substr(version, -length(?)) = ? ORDER BY place DESC LIMIT ?")
+        .all(ending, ending, limit)
+        .map(toVersion);
+    },
+    async whereabouts(version) {
+      const row = db.prepare("SELECT * FROM versions WHERE version = ?").get(version);
+      if (!row || row["sha256"] === null || row["file"] === "") return undefined;
+      const base = row["op"] === "hold" ? version : text(row["base"]);
+      if (base === null) return undefined;
+      const head = db.prepare("SELECT 1 AS x FROM heads WHERE key = ? AND base = ?").get(String(row["file"]), base);
+      const copy = db.prepare("SELECT * FROM archives WHERE base = ? ORDER BY key LIMIT 1").get(base);
+      return {
+        content: { base, sha256: String(row["sha256"]), size: Number(row["size"]) },
+        inHead: head !== undefined,
+        copy: copy && toArchive(copy),
+      };
+    },
+    async lastPlaceAt(time) {
+      return Number(db.prepare("SELECT max(place) AS place FROM versions WHERE timestamp <= ?").get(time)?.["place"] ?? 0);
+    },
+    async headAt(key, place) {
+      for await (const version of this.select({ file: key, before: place + 1, order: "newest" }))
+        if (movesHead(version)) return version;
+      return undefined;
+    },
+    async *headsAt(place, prefix) {
+      const rows = db
+        .prepare(
+          `SELECT v.* FROM versions v JOIN (
+             SELECT file, max(place) AS place FROM versions
+             WHERE place <= ? AND file >= ? AND file < ? AND file <> '' AND ${MOVES} GROUP BY file
+           ) last ON v.place = last.place ORDER BY v.file`,
+        )
+        .all(place, prefix, endOf(prefix));
+      yield* rows.map(toVersion);
     },
 
     async version(id) {

@@ -91,7 +91,30 @@ CREATE TABLE foreign_versions (
 ) STRICT, WITHOUT ROWID;
 `;
 
-const migrations: readonly string[] = [first, second];
+const third = `
+ALTER TABLE versions ADD COLUMN details TEXT;        -- JSON; null: the line says no more than its fields
+ALTER TABLE versions ADD COLUMN commitment TEXT;     -- of an erased line, whose salt is then empty
+
+ALTER TABLE archives ADD COLUMN base TEXT;           -- which growing copy it is; null: an adopted one
+ALTER TABLE archives ADD COLUMN pruned INTEGER NOT NULL DEFAULT 0;   -- removed here on purpose
+UPDATE archives SET base = (
+  SELECT v.base FROM versions v WHERE v.file = archives.file
+    AND v.place < (SELECT w.place FROM versions w WHERE w.version = archives.version) ORDER BY v.place DESC LIMIT 1);
+CREATE INDEX archives_of_base ON archives (base);
+CREATE INDEX archives_of_file ON archives (file);
+CREATE INDEX versions_of_time ON versions (timestamp);
+
+-- what the lines decided; all of it follows from them
+CREATE TABLE held (
+  version TEXT PRIMARY KEY, key TEXT NOT NULL,
+  applied INTEGER NOT NULL,          -- 1: it stands in the file, and is kept from the targets
+  state TEXT NOT NULL                -- open | accepted | rejected
+) STRICT, WITHOUT ROWID;
+CREATE INDEX held_of_key ON held (key, state);
+CREATE TABLE pins (version TEXT PRIMARY KEY, by TEXT NOT NULL) STRICT, WITHOUT ROWID;   -- by the line that pinned it
+`;
+
+const migrations: readonly string[] = [first, second, third];
 
 /** The schema that this version writes. */
 export const SCHEMA = migrations.length;

@@ -30,6 +30,7 @@ describe("saves", () => {
       uploads: [
         { target: "drive", status: "pending", attempts: 0, drive_path: "Drive/MemoryVDB/Meta/AI_Architecture.txt", notes: "" },
       ],
+      alarms: [],
       warnings: [],
     });
     expect(read(root, "Data/Meta/AI_Architecture.txt")).toBe("new line\n");

@@ -14,6 +14,7 @@ const facts = (n: number): VersionFacts => ({
   prev_sha256: null,
   archived_as: n % 3 === 0 ? parseKey("Archive/Meta/A_2026-11-20T21-07-00Z.txt") : null,
   timestamp: "2026-11-20T21:07:00.123Z",
+  details: null,
 });
 function history(length: number): Version[] {
   const made: Version[] = [];
@@ -21,7 +22,7 @@ function history(length: number): Version[] {
   return made;
 }
 const read = (versions: readonly unknown[]) => versions.map((v) => JSON.parse(JSON.stringify(v)) as Record<string, unknown>);
-const resummed = (v: Version): Version => ({ ...v, sum: sumOf(v, v.place, v.prev, v.salt) });
+const resummed = (v: Version): Version => ({ ...v, sum: sumOf(v) });
 const versions = history(8);
 const link = (v: Version | undefined) => v && { place: v.place, sum: v.sum };
 

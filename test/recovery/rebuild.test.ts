@@ -433,7 +433,7 @@ describe("a state that was lost is rebuilt", () => {
         { ...last, version: ulid(), op: "append", prev_sha256: last.sha256, file: `Meta/${place % 500}.txt` as typeof last.file },
         place,
         last.sum,
-        last.salt,
+        last.salt!,
       );
       lines.push(changelogLine(last));
     }

@@ -61,6 +61,8 @@ describe("saves", () => {
       version: next.version,
       sha256: hashOf(1),
       size: 1,
+      base: next.old?.base,
+      pruned: false,
     });
     expect(await state.saves.archivesOf(hashOf(1))).toHaveLength(1);
     expect((await collect(state.jobs.all())).map((job) => [job.key, job.version, job.archive])).toEqual([

@@ -7,16 +7,25 @@ import { openDatabase } from "../../src/state/sqlite.ts";
 import { openState, STATE_FILE } from "../../src/state/state.ts";
 import { accept, clock, freshFolder, hashOf, intentOf, key, openFresh } from "./folder.ts";
 
-const added = ["history", "joins", "writers", "segments_read", "foreign_versions"];
+const added = ["history", "joins", "writers", "segments_read", "foreign_versions", "held", "pins"];
+const indexes = ["archives_of_base", "archives_of_file", "versions_of_time"];
+const columns = { versions: ["details", "commitment"], archives: ["base", "pruned"] };
 
 describe("a state file of the first schema", () => {
   it("becomes one of this version, with all that it holds", async () => {
     const folder = freshFolder();
     const old = await openState(folder, clock);
-    const { version } = await accept(old, intentOf("Meta/A.txt", 1), ["drive"]);
+    const first = intentOf("Meta/A.txt", 1);
+    await accept(old, first);
+    const copy = key("Archive/Meta/A_2026-03-01T00-00-00Z.txt");
+    const next = { ...intentOf("Meta/A.txt", 2), old: first.new, archived_as: copy };
+    const { version } = await accept(old, next, ["drive"]);
     await old.close();
     const database = openDatabase(join(folder, STATE_FILE), 0);
     for (const table of added) database.exec(`DROP TABLE ${table}`);
+    for (const index of indexes) database.exec(`DROP INDEX ${index}`);
+    for (const [table, names] of Object.entries(columns))
+      for (const name of names) database.exec(`ALTER TABLE ${table} DROP COLUMN ${name}`);
     database.exec("PRAGMA user_version=1");
     const tables = database.prepare("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name").all();
     database.close();
@@ -28,6 +37,9 @@ describe("a state file of the first schema", () => {
       expect((await state.saves.last())?.version).toBe(version);
       expect(await state.jobs.job("drive", key("Meta/A.txt"))).toMatchObject({ version });
       expect(await state.segments.reach("drive", "w")).toMatchObject({ place: null });
+      expect(await state.saves.archiveCopy(copy)).toMatchObject({ base: first.new?.base, pruned: false });
+      expect(await state.saves.whereabouts(first.version)).toMatchObject({ inHead: false, copy: { key: copy } });
+      expect(await state.saves.whereabouts(version)).toMatchObject({ inHead: true, copy: undefined });
       expect(await state.check()).toEqual([]);
     }
     const now = openDatabase(join(folder, STATE_FILE), 0);
