@@ -15,6 +15,7 @@ import type { Outcome } from "./core/outcome.ts";
 import { targetsFor } from "./core/route.ts";
 import { stack, type Target, type Wrap } from "./core/target.ts";
 import type { Meta } from "./core/version.ts";
+import { createShowing, type Showing } from "./history/showing.ts";
 import { createDiagnosticLog } from "./logs/diagnostic.ts";
 import { followLog, matchesLine, tailLog, type Filter, type LogValue, type Why } from "./logs/read.ts";
 import { createHeads, type Heads } from "./memory/heads.ts";
@@ -25,6 +26,7 @@ import type { Receipt } from "./memory/receipt.ts";
 import { SaveManager, type SavedMeta, type SaveOptions } from "./memory/save-manager.ts";
 import { sweep, type SweepReport } from "./memory/sweep.ts";
 import { digestOfFile, fileSource, type Body } from "./memory/content.ts";
+import { createVersions } from "./memory/versions.ts";
 import type { Listener, MemoryEvents } from "./memory/events.ts";
 import { createAsked } from "./mirror/asked.ts";
 import type { FileResult, UploadResult } from "./mirror/drive-upload.ts";
@@ -62,7 +64,7 @@ export interface OpenOptions {
   readonly onStep?: ((step: Step) => void | Promise<void>) | undefined;
 }
 
-export interface Memory {
+export interface Memory extends Showing {
   /** The memory root, absolute. */
   readonly root: string;
   readonly config: Config;
@@ -316,6 +318,8 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
     onAccepted: () => logs.wake(),
   });
 
+  const versions = createVersions({ saves: state.saves, heads, places });
+
   const announce = (outcome: Outcome) => {
     const { status } = outcome;
     saves.emit(
@@ -406,6 +410,7 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
   };
 
   return {
+    ...createShowing({ saves: state.saves, versions, places, keyOf: (text) => places.keyOf(text, cwd) }),
     root: config.root,
     config,
     get notices() {

@@ -6,7 +6,7 @@
 import { AftersaveError, errnoOf } from "../core/errors.ts";
 import type { Key } from "../core/key.ts";
 import type { Source } from "../core/target.ts";
-import { movesHead, type Version } from "../core/version.ts";
+import { movesHead, NO_KEY, type Version } from "../core/version.ts";
 import type { Content, Saves } from "../state/saves.ts";
 import { digestOfFile, fileSource } from "./content.ts";
 import type { Heads } from "./heads.ts";
@@ -53,10 +53,9 @@ export function createVersions({ saves, heads, places, elsewhere }: VersionsPart
   /** Files of this machine that may begin with these bytes, the likely one first. */
   async function* candidates(version: Version): AsyncGenerator<string> {
     const kept = await saves.whereabouts(version.version);
-    if (!kept) return;
-    yield heads.path(kept.content.base);
-    if (kept.copy && !kept.copy.pruned) yield places.pathOf(kept.copy.key);
-    for (const { key, pruned } of await saves.archivesOf(kept.content.sha256)) if (!pruned) yield places.pathOf(key);
+    if (kept) yield heads.path(kept.content.base);
+    if (kept?.copy && !kept.copy.pruned) yield places.pathOf(kept.copy.key);
+    for (const { key, pruned } of await saves.archivesOf(version.sha256 ?? "")) if (!pruned) yield places.pathOf(key);
     const head = await saves.head(version.file);
     if (head) yield heads.path(head.base);
   }
@@ -70,10 +69,13 @@ export function createVersions({ saves, heads, places, elsewhere }: VersionsPart
       }
       const ending = text.toUpperCase();
       if (!ENDING.test(ending)) throw unknown(text, "a version is an id, the last four or more of its characters, or -N");
-      const found = (await saves.endingIn(ending, 20)).filter((v) => file === undefined || v.file === file);
+      const all = await saves.endingIn(ending, 20);
+      const ofFile = all.filter((v) => file === undefined || v.file === file);
+      const found = ofFile.length > 0 ? ofFile : all.filter((v) => v.file === NO_KEY); // an erased line has lost its key
       const [only] = found;
       if (only && found.length === 1) return only;
-      throw unknown(text, only ? `it is the end of ${found.length} versions` : "no version ends so");
+      if (only) throw unknown(text, `it is the end of ${found.length} versions`);
+      throw unknown(text, all[0] ? `it is a version of ${all[0].file}` : "no version ends so");
     },
     async content(version) {
       const { sha256, size } = version;

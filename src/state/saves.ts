@@ -11,7 +11,6 @@ import {
   changelogLine,
   inOrder,
   isWhole,
-  movesHead,
   SAVE_OPS,
   type Actor,
   type Details,
@@ -20,6 +19,7 @@ import {
   type Version,
   type VersionFacts,
 } from "../core/version.ts";
+import { mayGo } from "./copies.ts";
 import { applyDecision } from "./decisions.ts";
 import type { JobRequest } from "./jobs.ts";
 import { stateCorrupt, type Database, type Row, type Value } from "./sqlite.ts";
@@ -103,6 +103,7 @@ export interface VersionQuery {
   readonly origin?: string | undefined;
   /** One of `context_tags`. */
   readonly tag?: string | undefined;
+  readonly op?: Op | undefined;
   readonly order?: "oldest" | "newest" | undefined;
 }
 
@@ -128,6 +129,8 @@ export interface Saves {
 
   /** A line that changes no file's content: chained, recorded and due for the log, in one transaction. */
   decide(facts: VersionFacts): Promise<Version>;
+  /** A `prune` line about those of its copies that may go (`mayGo`), `among` being the targets that count; undefined: none may. */
+  prune(facts: VersionFacts & { readonly details: Details }, among: readonly string[]): Promise<Version | undefined>;
 
   version(id: string): Promise<Version | undefined>;
   /** Oldest first. */
@@ -261,6 +264,7 @@ function conditionOf(query: VersionQuery): { where: string; values: Value[] } {
     ["actor ->> '$.model' = ?", query.model],
     ["actor ->> '$.origin' = ?", query.origin],
     ["EXISTS (SELECT 1 FROM json_each(actor, '$.context_tags') WHERE json_each.value = ?)", query.tag],
+    ["op = ?", query.op],
   ];
   const given = parts.filter((part): part is [string, Value] => part[1] !== undefined);
   return { where: [...given.map(([sql]) => sql), "1"].join(" AND "), values: given.map(([, value]) => value) };
@@ -275,6 +279,8 @@ interface Parts {
 }
 
 const page = 1000;
+/** Characters of a ULID. */
+const ID_LENGTH = 26;
 
 /** `movesHead`, in SQL. */
 const MOVES = `(op IN (${SAVE_OPS.map((op) => `'${op}'`).join(",")}) OR (op <> 'hold' AND details ->> '$.applies' IS NOT NULL))`;
@@ -301,6 +307,14 @@ export function createSaves({ database: db, relaxed, enqueue, log }: Parts): Sav
     const before = row && toVersion(row);
     if (before && !isWhole(before)) throw stateCorrupt(": the newest version is not what was accepted"); // nothing may be chained to it
     return chain(facts, (before?.place ?? 0) + 1, before?.sum ?? null, randomBytes(16).toString("hex"));
+  };
+
+  /** Within a transaction. */
+  const decided = (facts: VersionFacts): Version => {
+    const version = chained(facts);
+    insertVersion(db, version, null);
+    log("changes", changelogLine(version));
+    return version;
   };
 
   const jobsOf = (intent: Intent, acceptance: Acceptance): JobRequest[] => {
@@ -408,11 +422,13 @@ export function createSaves({ database: db, relaxed, enqueue, log }: Parts): Sav
     },
 
     async decide(facts) {
+      return db.transaction(() => decided(facts));
+    },
+    async prune(facts, among) {
       return db.transaction(() => {
-        const version = chained(facts);
-        insertVersion(db, version, null);
-        log("changes", changelogLine(version));
-        return version;
+        const { prunes } = facts.details;
+        const copies = prunes ? mayGo(db, prunes, among) : [];
+        return prunes && copies.length > 0 ? decided({ ...facts, details: { prunes: { ...prunes, copies } } }) : undefined;
       });
     },
 
@@ -430,9 +446,16 @@ export function createSaves({ database: db, relaxed, enqueue, log }: Parts): Sav
       }
     },
     async endingIn(ending, limit) {
+      if (ending.length === ID_LENGTH) {
+        const found = await this.version(ending);
+        return found ? [found] : [];
+      }
       return db
-        .prepare("SELECT * FROM versions WHERE substr(version, -length(?)) = ? ORDER BY place DESC LIMIT ?")
-        .all(ending, ending, limit)
+        .prepare(
+          // only the index of ids is read through
+          "SELECT * FROM versions WHERE version IN (SELECT version FROM versions WHERE substr(version, ?) = ?) ORDER BY place DESC LIMIT ?",
+        )
+        .all(-ending.length, ending, limit)
         .map(toVersion);
     },
     async whereabouts(version) {
@@ -452,9 +475,10 @@ export function createSaves({ database: db, relaxed, enqueue, log }: Parts): Sav
       return Number(db.prepare("SELECT max(place) AS place FROM versions WHERE timestamp <= ?").get(time)?.["place"] ?? 0);
     },
     async headAt(key, place) {
-      for await (const version of this.select({ file: key, before: place + 1, order: "newest" }))
-        if (movesHead(version)) return version;
-      return undefined;
+      const row = db
+        .prepare(`SELECT * FROM versions WHERE file = ? AND place <= ? AND ${MOVES} ORDER BY place DESC LIMIT 1`)
+        .get(key, place);
+      return row && toVersion(row);
     },
     async *headsAt(place, prefix) {
       const rows = db
