@@ -7,6 +7,7 @@ import { dirname, join, resolve } from "node:path";
 import type { z } from "zod";
 import { AftersaveError, asAftersaveError, errnoOf } from "../core/errors.ts";
 import type { ArchiveFolder } from "../core/key.ts";
+import type { Rule } from "../core/retention.ts";
 import { type Route, routeMatcher } from "../core/route.ts";
 import {
   anywhere,
@@ -49,6 +50,14 @@ export interface NotActedOn {
   readonly why: string;
 }
 
+/** One zone's rules; one that says nothing keeps everything. */
+export interface ZoneRetention {
+  /** For the archive copies on this machine. */
+  readonly here: Rule;
+  /** For those on a target, by its name (`*` for every other one). */
+  readonly targets: Readonly<Record<string, Rule>>;
+}
+
 /** `paths.json` with every default filled in and every path absolute. Frozen. */
 export interface Config {
   readonly root: string;
@@ -75,6 +84,8 @@ export interface Config {
   readonly driveClient: string;
   readonly targets: readonly TargetConfig[];
   readonly routes: readonly Route[];
+  /** What `prune` keeps, by zone (`*` for every other one); without a rule, everything. */
+  readonly retention: Readonly<Record<string, ZoneRetention>>;
   readonly notActedOn: readonly NotActedOn[];
   /** One sentence each. */
   readonly warnings: readonly string[];
@@ -210,6 +221,7 @@ async function resolveConfig(
     driveClient: anywhere(root, parsed.drive_client),
     targets,
     routes: await routesOf(parsed, archive ?? "", problems, names),
+    retention: retentionOf(parsed, problems, names),
     notActedOn: notActedOn(parsed),
     warnings: [],
   };
@@ -251,18 +263,33 @@ async function routesOf(
   if (!parsed.routes?.length) return [];
   const { default: picomatch } = await import("picomatch");
   return parsed.routes.map(({ match, targets: named }, i): Route => {
-    for (const [j, name] of (named ?? []).entries())
-      if (names && !names.includes(name))
-        problems.push({
-          code: "E_TARGET_UNKNOWN",
-          path: `routes[${i}].targets[${j}]`,
-          expected: "the name of a target",
-          found: show(name),
-          nearest: nearestOf(name, names),
-        });
+    for (const [j, name] of (named ?? []).entries()) problems.push(...unknownTarget(name, `routes[${i}].targets[${j}]`, names));
     const pattern = match.normalize("NFC");
     return { match, matches: routeMatcher(pattern, picomatch(pattern, { dot: true }), archive), targets: named ?? null };
   });
+}
+
+/** None when a target has this name, or when it cannot be told. */
+const unknownTarget = (name: string, path: string, names: readonly string[] | undefined): Problem[] =>
+  names === undefined || names.includes(name)
+    ? []
+    : [
+        {
+          code: "E_TARGET_UNKNOWN",
+          path,
+          expected: "the name of a target",
+          found: show(name),
+          nearest: nearestOf(name, names),
+        },
+      ];
+
+function retentionOf(parsed: PathsFile, problems: Problem[], names: readonly string[] | undefined) {
+  const zones = Object.entries(parsed.retention ?? {}).map(([zone, { on_targets: targets = {}, ...here }]) => {
+    for (const name of Object.keys(targets))
+      if (name !== "*") problems.push(...unknownTarget(name, `retention.${zone}.on_targets.${name}`, names));
+    return [zone, { here, targets }] as const;
+  });
+  return Object.fromEntries(zones);
 }
 
 function placesOf(config: Config): Places {
@@ -318,7 +345,6 @@ const ofLater: Partial<Record<keyof PathsFile, string>> = {
   safe_when: "this version reports each target by itself",
   sync: "this version has no whole-tree sync; routes say what leaves this machine",
   guard: "this version has no guard",
-  retention: "this version removes nothing",
   bundles: "this version makes no bundles",
   hooks: "this version raises no alarms",
 };

@@ -108,15 +108,22 @@ const route = z.strictObject({
 });
 
 const keep = () => count(1, 1_000_000).optional();
-const retention = z.strictObject({
+const rule = {
   keep_last: keep().describe("Newest versions that are kept."),
-  keep_within: duration().optional().describe("Every version younger than this is kept."),
+  keep_within: duration().optional().describe("Every version that is less than this older than the newest one is kept."),
   keep_hourly: keep().describe("Hours of which the last version is kept."),
   keep_daily: keep().describe("Days of which the last version is kept."),
   keep_weekly: keep().describe("Weeks of which the last version is kept."),
   keep_monthly: keep().describe("Months of which the last version is kept."),
   keep_yearly: keep().describe("Years of which the last version is kept."),
   keep_tag: z.array(z.string().min(1)).optional().describe("Versions with one of these tags are kept."),
+};
+const retention = z.strictObject({
+  ...rule,
+  on_targets: z
+    .record(z.union([z.literal("*"), name("a target")]), z.strictObject(rule))
+    .optional()
+    .describe("The same for the copies on targets, by target (`*` for every other one)."),
 });
 
 const perZone = <P extends z.ZodType>(policy: P) => z.union([policy, z.record(zone(), policy)]);
@@ -183,7 +190,10 @@ function build(otherTypes: readonly string[]) {
     guard: perZone(z.enum(["off", "warn", "hold"]))
       .optional()
       .describe("What happens to a save that looks like damage, for all zones or per zone."),
-    retention: z.record(zone(), retention).optional().describe("Which versions `prune` keeps, per zone."),
+    retention: z
+      .record(zone(), retention)
+      .optional()
+      .describe("Which versions `prune` keeps copies of, per zone. Without a rule, all of them."),
     secrets: perZone(z.enum(["allow", "mask", "block"]))
       .optional()
       .describe("What happens to a file that seems to hold a secret, for all zones or per zone."),

@@ -25,6 +25,7 @@ export const CLAIM_KINDS = {
   ids: 8,
   token: 1,
   history: 8,
+  prune: 1,
 } as const;
 export type ClaimKind = keyof typeof CLAIM_KINDS;
 

@@ -46,8 +46,10 @@ export function applyDecision(db: Database, v: Version): void {
     if (pins) db.prepare("INSERT OR IGNORE INTO pins (version, by) VALUES (?,?)").run(version, v.version);
     if (v.op === "unpin") db.prepare("DELETE FROM pins WHERE version = ?").run(version);
   }
-  if (details.prunes?.from === PRUNED_HERE)
-    for (const key of details.prunes.copies) db.prepare("UPDATE archives SET pruned = 1 WHERE key = ?").run(key);
+  const { copies, from } = details.prunes ?? { copies: [], from: PRUNED_HERE };
+  for (const key of copies)
+    if (from === PRUNED_HERE) db.prepare("UPDATE archives SET pruned = 1 WHERE key = ?").run(key);
+    else db.prepare("INSERT OR IGNORE INTO pruned_at (target, key) VALUES (?,?)").run(from, key);
 }
 
 /** `Details.prunes.from` of copies that were removed from this machine. */

@@ -26,10 +26,19 @@ export interface TargetState {
   readonly last_success_at: number | null;
   readonly last_verified_at: number | null;
   readonly last_proven_restore_at: number | null;
+  /** What that restore was. */
+  readonly proven: ProvenRestore | null;
   /** The circuit is open until then: the target could not be reached. */
   readonly open_until: number;
   /** Why the last upload failed; null when it did not. */
   readonly code: ErrorCode | null;
+}
+
+/** A whole tree that was rebuilt from a target alone and compared byte for byte. */
+export interface ProvenRestore {
+  readonly files: number;
+  readonly bytes: number;
+  readonly ms: number;
 }
 
 /** Someone else's content that was found at a target and kept there under another key. */
@@ -43,6 +52,11 @@ export interface Conflict {
 
 export interface Ledger {
   mirrored(target: string, key: Key): Promise<Mirrored | undefined>;
+  /** Everything that a target is known to hold, by key. */
+  copies(target: string): AsyncIterable<Mirrored>;
+  /** What is there was compared with what should be there, and nothing was wrong. */
+  setVerified(name: string, at: number): Promise<void>;
+  setProven(name: string, at: number, proven: ProvenRestore): Promise<void>;
   /** Another key that is the same name on a place that ignores case. */
   twin(target: string, key: Key): Promise<Key | undefined>;
   /** Ledger, upload log line and the end of the job, in one transaction. */
@@ -62,17 +76,35 @@ export interface Ledger {
   conflicts(): Promise<Conflict[]>;
   /** A person has seen them. */
   acknowledgeConflicts(): Promise<number>;
+  /** These bytes may stand at a target for `version`: what it held, with secrets covered. */
+  addMasked(key: Key, sha256: string, version: string): Promise<void>;
+  /** The last version whose masked copy has this hash. */
+  maskedOf(key: Key, sha256: string): Promise<string | undefined>;
   driverMemory(target: string): DriverMemory;
   /** Bytes of accepted content that none of `targets` holds, and the time of the oldest such save (null: none). */
   unprotected(targets: readonly string[]): Promise<{ bytes: number; files: number }>;
 }
 
-const toTarget = (name: string, row: Row | undefined): TargetState => ({
+export const toMirrored = (row: Row): Mirrored => ({
+  key: row["key"] as Key,
+  ...(row["id"] === null ? {} : { id: String(row["id"]) }),
+  rev: String(row["rev"]),
+  sha256: String(row["sha256"]),
+  size: Number(row["size"]),
+  version: String(row["version"]),
+  verified_at: Number(row["verified_at"]),
+  drive_path: String(row["drive_path"]),
+});
+
+const provenName = (target: string) => `proven/${target}`;
+
+const toTarget = (name: string, row: Row | undefined, proven: Row | undefined): TargetState => ({
   name,
   owned: row?.["owned"] === 1,
   last_success_at: (row?.["last_success_at"] ?? null) as number | null,
   last_verified_at: (row?.["last_verified_at"] ?? null) as number | null,
   last_proven_restore_at: (row?.["last_proven_restore_at"] ?? null) as number | null,
+  proven: proven === undefined ? null : (JSON.parse(String(proven["value"])) as ProvenRestore),
   open_until: Number(row?.["open_until"] ?? 0),
   code: (row?.["code"] ?? null) as ErrorCode | null,
 });
@@ -107,17 +139,30 @@ export function createLedger(
   return {
     async mirrored(target, key) {
       const row = db.prepare("SELECT * FROM ledger WHERE target = ? AND key = ?").get(target, key);
-      if (!row) return undefined;
-      return {
-        key,
-        ...(row["id"] === null ? {} : { id: String(row["id"]) }),
-        rev: String(row["rev"]),
-        sha256: String(row["sha256"]),
-        size: Number(row["size"]),
-        version: String(row["version"]),
-        verified_at: Number(row["verified_at"]),
-        drive_path: String(row["drive_path"]),
-      };
+      return row && toMirrored(row);
+    },
+    async *copies(target) {
+      for (let after = ""; ;) {
+        const rows = db.prepare("SELECT * FROM ledger WHERE target = ? AND key > ? ORDER BY key LIMIT 1000").all(target, after);
+        yield* rows.map(toMirrored);
+        const last = rows.at(-1);
+        if (!last) return;
+        after = String(last["key"]);
+      }
+    },
+    async setVerified(name, at) {
+      db.transaction(() => {
+        ensure(name);
+        db.prepare("UPDATE targets SET last_verified_at = ? WHERE name = ?").run(at, name);
+      });
+    },
+    async setProven(name, at, { files, bytes, ms }) {
+      db.transaction(() => {
+        ensure(name);
+        db.prepare("UPDATE targets SET last_proven_restore_at = ? WHERE name = ?").run(at, name);
+        const value = JSON.stringify({ files, bytes, ms });
+        db.prepare("INSERT OR REPLACE INTO meta (name, value) VALUES (?,?)").run(provenName(name), value);
+      });
     },
     async twin(target, key) {
       const row = db
@@ -159,7 +204,8 @@ export function createLedger(
       db.transaction(() => log("uploads", line));
     },
     async target(name) {
-      return toTarget(name, db.prepare("SELECT * FROM targets WHERE name = ?").get(name));
+      const proven = db.prepare("SELECT value FROM meta WHERE name = ?").get(provenName(name));
+      return toTarget(name, db.prepare("SELECT * FROM targets WHERE name = ?").get(name), proven);
     },
     async setOwned(name, owned = true) {
       db.transaction(() => {
@@ -172,6 +218,8 @@ export function createLedger(
         if (keys) for (const key of keys) db.prepare("DELETE FROM ledger WHERE target = ? AND key = ?").run(name, key);
         else {
           db.prepare("DELETE FROM ledger WHERE target = ?").run(name);
+          db.prepare("UPDATE targets SET last_proven_restore_at = NULL WHERE name = ?").run(name);
+          db.prepare("DELETE FROM meta WHERE name = ?").run(provenName(name));
           forgetHistory(db, name);
         }
         enqueue(jobs);
@@ -204,6 +252,15 @@ export function createLedger(
     },
     async acknowledgeConflicts() {
       return db.transaction(() => db.prepare("UPDATE conflicts SET seen = 1 WHERE seen = 0").run().changes);
+    },
+    async addMasked(key, sha256, version) {
+      db.transaction(() =>
+        db.prepare("INSERT OR REPLACE INTO masked (key, sha256, version) VALUES (?,?,?)").run(key, sha256, version),
+      );
+    },
+    async maskedOf(key, sha256) {
+      const row = db.prepare("SELECT version FROM masked WHERE key = ? AND sha256 = ?").get(key, sha256);
+      return row && String(row["version"]);
     },
     driverMemory: (target) => ({
       async get(name) {

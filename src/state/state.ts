@@ -8,6 +8,7 @@ import { dirname, join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { AftersaveError, asAftersaveError, errnoOf } from "../core/errors.ts";
 import { createClaims, type Claims } from "./claims.ts";
+import { createCopies, type Copies } from "./copies.ts";
 import { createDecisions, type Decisions } from "./decisions.ts";
 import { createJobs, enqueueRows, type JobRequest, type Jobs } from "./jobs.ts";
 import { createLedger, type Ledger } from "./ledger.ts";
@@ -27,6 +28,8 @@ export interface State {
   readonly claims: Claims;
   /** What is held, pinned, pruned and erased. */
   readonly decisions: Decisions;
+  /** Where every version is kept. */
+  readonly copies: Copies;
   /** The history that the targets hold, and their writers. */
   readonly segments: Segments;
   /** Putting the state together again from what the changelog file says. */
@@ -172,6 +175,7 @@ export async function openState(directory: string, clock: Clock): Promise<State>
       outbox: translated(createOutbox(database, relaxed), directory),
       claims,
       decisions: translated(createDecisions(database), directory),
+      copies: translated(createCopies(database), directory),
       segments: translated(createSegments(database, createWriters(directory, claims)), directory),
       restore: translated(createRestore({ database, relaxed, log: (log, line) => outboxRow(database, log, line) }), directory),
       library: sqliteLibrary().name,

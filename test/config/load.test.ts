@@ -119,7 +119,6 @@ describe("the contract's example", () => {
         safe_when: 1,
         sync: { include: ["**"], exclude: ["tmp/**"], snapshot_prefix: "snap" },
         guard: { Meta: "warn", "*": "off" },
-        retention: { "*": { keep_last: 3, keep_within: "30d", keep_tag: ["pinned"] } },
         secrets: "allow",
         bundles: { keep_runs: 5, dedupe_uploads: true },
         hooks: { stale: { command: ["notify"], url: "https://x.test/y", notice: true } },
@@ -129,7 +128,6 @@ describe("the contract's example", () => {
       "safe_when",
       "sync",
       "guard",
-      "retention",
       "bundles",
       "hooks",
       "targets.drive.credentials_key",
@@ -147,6 +145,10 @@ describe("the contract's example", () => {
         },
         logs: { rotate: "64KiB", keep: 4 },
         archive_dir: "./Old/Archive",
+        retention: {
+          Meta: { keep_last: 3, keep_within: "30d", on_targets: { off: { keep_daily: 7 }, "*": { keep_tag: ["kept"] } } },
+          "*": { "//": "nothing is removed there" },
+        },
       }),
     );
     expect(config.targets[0]).toMatchObject({
@@ -159,6 +161,13 @@ describe("the contract's example", () => {
     expect(config.targets[1]).toMatchObject({ enabled: false });
     expect(config.logs).toMatchObject({ rotate: 65_536, keep: 4 });
     expect(config.archive).toBe("Old/Archive/");
+    expect(config.retention).toEqual({
+      Meta: {
+        here: { keep_last: 3, keep_within: 30 * 86_400_000 },
+        targets: { off: { keep_daily: 7 }, "*": { keep_tag: ["kept"] } },
+      },
+      "*": { here: {}, targets: {} },
+    });
   });
 });
 
@@ -178,6 +187,7 @@ describe("values that are refused", () => {
     ["unknown key in sync", { sync: { excludes: [] } }, "sync.excludes", "a known key", "exclude"],
     ["unknown key in a source", { sources: { m: { path: "m", version: true } } }, "sources.m.version", "a known key", "versions"],
     ["unknown key in retention", { retention: { Meta: { keeplast: 1 } } }, "retention.Meta.keeplast", "a known key", "keep_last"],
+    ["keeping none", { retention: { Meta: { keep_last: 0 } } }, "retention.Meta.keep_last", "1"],
     ["__proto__", JSON.parse('{"__proto__": {"upload_log": "x"}}') as object, "__proto__", "a known key"],
     ["comment that is no text", { "//": ["a"] }, "//", "a comment"],
     ["enabled as text", { targets: { d: { ...drive, enabled: "yes" } } }, "targets.d.enabled", "true or false"],
@@ -342,6 +352,13 @@ describe("values that are refused", () => {
       "E_TARGET_UNKNOWN",
       { targets: { drive }, routes: [{ match: "**", targets: ["drvie"] }] },
       "routes[0].targets[0]",
+      "the name of a target",
+      "drive",
+    ],
+    [
+      "E_TARGET_UNKNOWN",
+      { targets: { drive }, retention: { Meta: { on_targets: { drvie: { keep_last: 1 } } } } },
+      "retention.Meta.on_targets.drvie",
       "the name of a target",
       "drive",
     ],
