@@ -15,9 +15,13 @@ import type { Outcome } from "./core/outcome.ts";
 import { targetsFor } from "./core/route.ts";
 import { stack, type Target, type Wrap } from "./core/target.ts";
 import type { Meta } from "./core/version.ts";
+import { createLooking, type Looking } from "./history/looking.ts";
 import { createShowing, type Showing } from "./history/showing.ts";
 import { createDiagnosticLog } from "./logs/diagnostic.ts";
 import { followLog, matchesLine, tailLog, type Filter, type LogValue, type Why } from "./logs/read.ts";
+import { createKeeping, type Keeping } from "./keeping/keeping.ts";
+import { finishPruning } from "./keeping/pruning.ts";
+import type { PruneStep } from "./keeping/prune.ts";
 import { createHeads, type Heads } from "./memory/heads.ts";
 import { createJournal, type Step } from "./memory/journal.ts";
 import { createLogExport, type LogExport } from "./memory/log-export.ts";
@@ -37,6 +41,7 @@ import { prove } from "./mirror/prove.ts";
 import { createQueue, type Drained, type DrainOptions, type Queue } from "./mirror/queue.ts";
 import { checkExit, statusOf, type Status } from "./mirror/status.ts";
 import { createUploader, type MirrorTarget } from "./mirror/upload.ts";
+import { createBringing, type Bringing } from "./recovery/bringing.ts";
 import type { Finding } from "./recovery/doctor.ts";
 import { openSound } from "./recovery/sound.ts";
 import type { Job } from "./state/jobs.ts";
@@ -60,11 +65,11 @@ export interface OpenOptions {
   readonly retryBaseMs?: number | undefined;
   /** Sets the state file aside, damaged or not, and rebuilds it (`doctor --rebuild`). */
   readonly rebuild?: boolean | undefined;
-  /** Called at each step of a save; tests stop the process there. */
-  readonly onStep?: ((step: Step) => void | Promise<void>) | undefined;
+  /** Called at each step of a save or prune; tests stop the process there. */
+  readonly onStep?: ((step: Step | PruneStep) => void | Promise<void>) | undefined;
 }
 
-export interface Memory extends Showing {
+export interface Memory extends Looking, Keeping, Showing, Bringing {
   /** The memory root, absolute. */
   readonly root: string;
   readonly config: Config;
@@ -331,7 +336,7 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
   const contentOf = async (job: Job) => {
     if (job.archive) {
       const copy = await state.saves.archiveCopy(job.key);
-      if (!copy) return undefined;
+      if (!copy || copy.pruned) return undefined;
       const path = places.pathOf(job.key);
       if ((await digestOfFile(path))?.sha256 !== copy.sha256)
         throw new AftersaveError("E_ARCHIVE_CHANGED", `the archive copy ${job.key} was changed or removed by someone`, {
@@ -372,6 +377,7 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
   const { settled, failed } = await saves.recoverAll();
   if (settled > 0) notices.push(`${settled} unfinished save${settled === 1 ? " was" : "s were"} settled`);
   notices.push(...failed.map(({ message, hint }) => (hint ? `${message}. ${hint}` : message)));
+  notices.push(...(await finishPruning({ state, places })));
 
   const told = (): string[] => {
     const fault = logs.fault();
@@ -409,7 +415,44 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
     await state.close();
   };
 
+  const localPathOf = (target: TargetConfig) =>
+    options.targets?.[target.name] ? undefined : drivers[target.type]?.localPath?.(target.options);
+
   return {
+    ...createKeeping({
+      state,
+      places,
+      versions,
+      clock,
+      newId,
+      keyOf: (text) => places.keyOf(text, cwd),
+      retention: config.retention,
+      targets: config.targets
+        .filter((target) => target.enabled)
+        .map((target) => ({
+          name: target.name,
+          get sameDevice() {
+            return onSameDevice(localPathOf(target), config.root);
+          },
+        })),
+      open,
+      own: (to, call) => owner.own(to, call),
+      onLine: () => logs.wake(),
+      step: options.onStep,
+    }),
+    ...createBringing({ saves: state.saves, versions, places, newId, manager: saves }),
+    ...createLooking({
+      saves: state.saves,
+      decisions: state.decisions,
+      ledger: state.ledger,
+      jobs: state.jobs,
+      versions,
+      heads,
+      places,
+      targetsFor: routed,
+      keyOf: (text) => places.keyOf(text, cwd),
+      root: config.root,
+    }),
     ...createShowing({ saves: state.saves, versions, places, keyOf: (text) => places.keyOf(text, cwd) }),
     root: config.root,
     config,
@@ -611,6 +654,13 @@ export async function driveUpload(
 
 export { SaveManager } from "./memory/save-manager.ts";
 export type { Config } from "./config/load.ts";
+export type { AsOf, ChangedFile } from "./history/as-of.ts";
+export type { Difference, DiffWay } from "./history/compare.ts";
+export type { Diff, DiffQuery, DiffSide } from "./history/diff.ts";
+export type { Shown, ShowQuery } from "./history/show.ts";
+export type { Hunk } from "./text/hunks.ts";
+export type { Json, PathChange } from "./text/json.ts";
+export type { Part } from "./text/words.ts";
 export type { Body } from "./memory/content.ts";
 export type { MemoryEvents } from "./memory/events.ts";
 export type { Receipt, ReceiptUpload } from "./memory/receipt.ts";
@@ -622,4 +672,13 @@ export type { FileResult, UploadResult } from "./mirror/drive-upload.ts";
 export type { Joined } from "./mirror/owner.ts";
 export type { Drained, DrainOptions } from "./mirror/queue.ts";
 export type { Status, TargetStatus } from "./mirror/status.ts";
+export type { ApplyOptions, Restored } from "./recovery/apply.ts";
+export type { Bringing } from "./recovery/bringing.ts";
 export type { Finding } from "./recovery/doctor.ts";
+export type { Left, RestoreAction, RestorePlan, SavesOf } from "./recovery/plan.ts";
+export type { MomentOptions, RestoreWish } from "./recovery/restore.ts";
+export type { UndoWish } from "./recovery/undo.ts";
+export type { Keeping, PruneQuery } from "./keeping/keeping.ts";
+export type { Pinned } from "./keeping/pin.ts";
+export type { PlannedVersion, PrunePlan, Removal } from "./keeping/plan.ts";
+export type { Pruned, PruneOptions, PruneStep, Stayed } from "./keeping/prune.ts";
