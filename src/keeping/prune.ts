@@ -16,6 +16,7 @@ import type { Places } from "../memory/places.ts";
 import { closes, kindOf, type MirrorTarget } from "../mirror/place.ts";
 import type { ArchiveCopy } from "../state/saves.ts";
 import type { State } from "../state/state.ts";
+import { PRUNING } from "./pruning.ts";
 import { HERE, type At, type PlanParts, type PrunePlan, type Removal } from "./plan.ts";
 
 /** Where a prune is; tests stop the process there. */
@@ -59,8 +60,6 @@ export interface Pruned {
 
 /** Copies that one line names. */
 const LINE = 1000;
-/** The name of the fact that files here may be owed their removal: the place of the newest line before. */
-const UNDER_WAY = "prune_under_way";
 
 /** What became of a prune so far. */
 class Tally {
@@ -122,9 +121,8 @@ export async function applyPrune(
   }
 }
 
-/** Removes files here that a line says were pruned, where a process died in between. Does nothing while another one prunes. */
+/** Removes files here that a line says were pruned, where a process died in between. Undefined while another one prunes. */
 export async function finishPrune(parts: Pick<PruneParts, "state" | "places">): Promise<Pruned | undefined> {
-  if (!(await parts.state.getMeta(UNDER_WAY))) return undefined;
   const release = await parts.state.claims.tryTake("prune", "prune");
   if (!release) return undefined;
   try {
@@ -190,7 +188,7 @@ async function pruneHere(
   const { state, step } = parts;
   const here = removes.filter(({ from }) => from === HERE);
   if (here.length === 0) return;
-  await state.setMeta(UNDER_WAY, String((await state.saves.last())?.place ?? 0));
+  await state.setMeta(PRUNING, String((await state.saves.last())?.place ?? 0));
   await step?.("pruning");
   for (const batch of batches(here)) {
     if (signal?.aborted) break;
@@ -202,18 +200,18 @@ async function pruneHere(
     }
     await removeFiles(parts, await tell(parts, ours, HERE, actor, tally), tally, progress);
   }
-  await state.setMeta(UNDER_WAY, "");
+  await state.setMeta(PRUNING, "");
   await step?.("ended");
   signal?.throwIfAborted();
 }
 
 async function finishHere(parts: Pick<PruneParts, "state" | "places">, tally: Tally): Promise<void> {
   const { state } = parts;
-  const mark = await state.getMeta(UNDER_WAY);
+  const mark = await state.getMeta(PRUNING);
   if (!mark) return;
   for await (const { details } of state.saves.select({ op: "prune", after: Number(mark) }))
     if (details?.prunes?.from === HERE) await removeFiles(parts, details.prunes.copies, tally);
-  await state.setMeta(UNDER_WAY, "");
+  await state.setMeta(PRUNING, "");
 }
 
 /**

@@ -17,7 +17,7 @@ import { fieldsOf, kindOf, readText, sourceOf, type MirrorTarget } from "./place
 const MARKER = ownKey("root.json");
 
 /** The id in a target's marker; null when the marker cannot be read as one, undefined when there is none. */
-async function ownerOf({ target }: MirrorTarget, call: Call): Promise<string | null | undefined> {
+export async function ownerOf({ target }: Pick<MirrorTarget, "target">, call: Call): Promise<string | null | undefined> {
   if (!(await target.stat(MARKER, call))) return undefined;
   const id = fieldsOf(await readText(target, MARKER, 64 << 10, call))["memory_root"];
   return typeof id === "string" && id !== "" ? id : null;
@@ -83,7 +83,8 @@ export function createOwner({ state, clock, peers, targetsFor }: OwnerParts): Ow
       if (made && targetsFor(key).includes(target))
         jobs.push({ target, key, version, sha256, size, archive, actor: actorIn(made) });
     };
-    for await (const copy of saves.archiveCopies()) if (!copy.pruned) await add(copy, true);
+    for await (const copy of saves.archiveCopies())
+      if (!copy.pruned && !(await state.copies.prunedAt(target, copy.key))) await add(copy, true);
     for await (const head of saves.heads()) await add(head, false);
     return jobs;
   };

@@ -220,7 +220,8 @@ async function jobsFor({ state, targetsFor }: RebuildParts, latest: ReadonlyMap<
     const made = await state.saves.version(version);
     if (made)
       for (const target of targetsFor(key))
-        jobs.push({ target, key, version, sha256, size, archive: true, actor: actorIn(made) });
+        if (!(await state.copies.prunedAt(target, key)))
+          jobs.push({ target, key, version, sha256, size, archive: true, actor: actorIn(made) });
   }
   for (const { key, version, sha256, size } of heads) {
     const known = latest.get(key);
