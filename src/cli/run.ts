@@ -50,15 +50,17 @@ const commands: Readonly<Record<string, Entry>> = {
     summary: "end the sign-in to a target",
     load: () => import("./commands/disconnect.ts"),
   },
+  show: { summary: "show what a memory file holds or held", load: () => import("./commands/show.ts") },
+  diff: { summary: "show what changed in a memory file, or since a time", load: () => import("./commands/diff.ts") },
   status: { summary: "say whether the memory is safe", load: () => import("./commands/status.ts") },
   log: { summary: "show uploads, archives or changes", load: () => import("./commands/log.ts") },
   doctor: { summary: "look for what is wrong, with cause and cure", load: () => import("./commands/doctor.ts") },
   worker: { summary: "upload in the background", hidden: true, load: () => import("./commands/worker.ts") },
 };
 
-/** A text such as "- a point" or "---\ntitle: …" looks like an option to the parser. No argument holds a NUL, so it can mark one. */
+/** A text such as "- a point" or "---\ntitle: …", and a version such as -1, look like options to the parser. No argument holds a NUL, so it can mark one. */
 const MARK = "\0";
-const marked = (text: string) => (/^-[^\s=]*\s/.test(text) ? MARK + text : text);
+const marked = (text: string) => (/^-([^\s=]*\s|\d+$)/.test(text) ? MARK + text : text);
 const unmarked = (value: unknown): unknown => {
   if (Array.isArray(value)) return value.map(unmarked);
   return typeof value === "string" && value.startsWith(MARK) ? value.slice(1) : value;

@@ -69,7 +69,8 @@ export function createFinder({ saves, versions, places }: FinderParts): Finder {
   const leftOf = async (line: Version, file: Key): Promise<Found> => {
     for await (const { details } of saves.select({ op: "erase", after: line.place, order: "newest" })) {
       const left = details?.redacts?.find(({ version }) => version === line.version);
-      if (left?.file === file) return { version: { ...line, file, sha256: left.sha256, size: left.size }, redacted: true };
+      if (left?.file === file && left.sha256 !== null)
+        return { version: { ...line, file, sha256: left.sha256, size: left.size }, redacted: true };
     }
     throw new AftersaveError("E_CONTENT_GONE", `the version ${line.version} was erased`, {
       hint: "Its line proves that there was one, and says no more.",
