@@ -34,6 +34,7 @@ import { createVersions } from "./memory/versions.ts";
 import type { Listener, MemoryEvents } from "./memory/events.ts";
 import { createAsked } from "./mirror/asked.ts";
 import type { FileResult, UploadResult } from "./mirror/drive-upload.ts";
+import { createGate, type ContentOf, type SecretsRoom } from "./mirror/gate.ts";
 import { createPeers } from "./mirror/joined.ts";
 import { createOwner, type Joined } from "./mirror/owner.ts";
 import { createHistory } from "./mirror/segments.ts";
@@ -44,8 +45,8 @@ import { createUploader, type MirrorTarget } from "./mirror/upload.ts";
 import { createBringing, type Bringing } from "./recovery/bringing.ts";
 import type { Finding } from "./recovery/doctor.ts";
 import { openSound } from "./recovery/sound.ts";
-import type { Job } from "./state/jobs.ts";
 import type { State } from "./state/state.ts";
+import { createSecrets } from "./secrets/secrets.ts";
 import { drivers, targetTypes } from "./targets/registry.ts";
 import type { Dialogue, SignedIn, SignedOut } from "./targets/shared/sign-in.ts";
 import type { DriverContext } from "./targets/shared/driver.ts";
@@ -69,7 +70,7 @@ export interface OpenOptions {
   readonly onStep?: ((step: Step | PruneStep) => void | Promise<void>) | undefined;
 }
 
-export interface Memory extends Looking, Keeping, Showing, Bringing {
+export interface Memory extends Looking, Keeping, Showing, Bringing, SecretsRoom {
   /** The memory root, absolute. */
   readonly root: string;
   readonly config: Config;
@@ -308,6 +309,7 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
   const pathAt = (target: string, key: Key) => `${byName.get(target)?.root ?? ""}${key}`;
 
   const newId = idsOf(clock);
+  const secrets = createSecrets({ ...config.secrets, keyFile: join(config.stateDir, "secrets.key"), archive: config.archive });
   const saves = new SaveManager({
     saves: state.saves,
     claims: state.claims,
@@ -318,6 +320,7 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
     archive: config.archive,
     spoolDir: join(config.stateDir, "spool"),
     newId,
+    secrets,
     uploadsOf: (key) =>
       routed(key).map((target) => ({ target, status: "pending", attempts: 0, drive_path: pathAt(target, key), notes: "" })),
     onAccepted: () => logs.wake(),
@@ -333,7 +336,7 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
     );
     logs.wake();
   };
-  const contentOf = async (job: Job) => {
+  const kept: ContentOf = async (job) => {
     if (job.archive) {
       const copy = await state.saves.archiveCopy(job.key);
       if (!copy || copy.pruned) return undefined;
@@ -347,6 +350,8 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
     const head = await state.saves.head(job.key);
     return head && { source: heads.source(head), version: head.version };
   };
+  const gate = createGate({ secrets, state, clock, contentOf: kept, keyOf: (text) => places.keyOf(text, cwd) });
+  await gate.opened();
   const enabled = config.targets.filter((target) => target.enabled).map(({ name }) => name);
   const peers = createPeers(state, clock);
   const owner = createOwner({ state, clock, peers, targetsFor: routed });
@@ -362,7 +367,7 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
   const queue: Queue = createQueue({
     state,
     clock,
-    uploader: createUploader({ state, clock, archive: config.archive, owner, peers, contentOf }),
+    uploader: createUploader({ state, clock, archive: config.archive, owner, peers, contentOf: gate.contentOf }),
     owner,
     history,
     targets: enabled,
@@ -440,6 +445,7 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
       onLine: () => logs.wake(),
       step: options.onStep,
     }),
+    ...gate.room,
     ...createBringing({ saves: state.saves, versions, places, newId, manager: saves }),
     ...createLooking({
       saves: state.saves,
@@ -657,6 +663,10 @@ export type { Config } from "./config/load.ts";
 export type { AsOf, ChangedFile } from "./history/as-of.ts";
 export type { Difference, DiffWay } from "./history/compare.ts";
 export type { Diff, DiffQuery, DiffSide } from "./history/diff.ts";
+export type { Blame, BlameLine, BlameOptions } from "./history/blame.ts";
+export type { History, HistoryEntry, HistoryQuery, HistoryVersion } from "./history/history.ts";
+export type { Standing } from "./history/standing.ts";
+export type { TraceRecord } from "./history/trace.ts";
 export type { Shown, ShowQuery } from "./history/show.ts";
 export type { Hunk } from "./text/hunks.ts";
 export type { Json, PathChange } from "./text/json.ts";
@@ -670,6 +680,8 @@ export type { Dialogue, SignedIn, SignedOut } from "./targets/shared/sign-in.ts"
 export type { LogValue } from "./logs/read.ts";
 export type { FileResult, UploadResult } from "./mirror/drive-upload.ts";
 export type { Joined } from "./mirror/owner.ts";
+export type { FileSecrets, SecretsRoom } from "./mirror/gate.ts";
+export type { SecretFinding, SecretPolicy } from "./secrets/secrets.ts";
 export type { Drained, DrainOptions } from "./mirror/queue.ts";
 export type { Status, TargetStatus } from "./mirror/status.ts";
 export type { ApplyOptions, Restored } from "./recovery/apply.ts";

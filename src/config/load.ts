@@ -86,6 +86,13 @@ export interface Config {
   readonly routes: readonly Route[];
   /** What `prune` keeps, by zone (`*` for every other one); without a rule, everything. */
   readonly retention: Readonly<Record<string, ZoneRetention>>;
+  /** What happens to a file that seems to hold a secret. */
+  readonly secrets: {
+    /** By zone, `*` for every other one; what neither names is blocked. */
+    readonly policies: Readonly<Record<string, "allow" | "mask" | "block">>;
+    /** Fingerprints of what may leave all the same. */
+    readonly allowed: readonly string[];
+  };
   readonly notActedOn: readonly NotActedOn[];
   /** One sentence each. */
   readonly warnings: readonly string[];
@@ -222,6 +229,10 @@ async function resolveConfig(
     targets,
     routes: await routesOf(parsed, archive ?? "", problems, names),
     retention: retentionOf(parsed, problems, names),
+    secrets: {
+      policies: typeof parsed.secrets === "string" ? { "*": parsed.secrets } : (parsed.secrets ?? {}),
+      allowed: parsed.secrets_allowed,
+    },
     notActedOn: notActedOn(parsed),
     warnings: [],
   };
@@ -329,15 +340,12 @@ function refusePretence(parsed: PathsFile, targets: readonly TargetConfig[], typ
   for (const [i, route] of (parsed.routes ?? []).entries())
     if (route.encrypt === true && (route.targets ?? [...enabled]).some((name) => enabled.has(name)))
       refuse(`routes[${i}].encrypt`, "false, since this version cannot encrypt for a target", "true");
-  const policies = (value: PathsFile["guard"] | PathsFile["secrets"], key: string) =>
+  const policies = (value: PathsFile["guard"], key: string) =>
     typeof value === "object"
       ? Object.entries(value).map(([zone, policy]) => [`${key}.${zone}`, policy] as const)
       : [[key, value] as const];
   for (const [path, policy] of policies(parsed.guard, "guard"))
     if (policy === "hold") refuse(path, '"off" or "warn", since this version cannot hold a save', show(policy));
-  for (const [path, policy] of policies(parsed.secrets, "secrets"))
-    if (policy !== undefined && policy !== "allow" && enabled.size > 0)
-      refuse(path, '"allow", since this version does not look for secrets', show(policy));
 }
 
 const ofLater: Partial<Record<keyof PathsFile, string>> = {

@@ -196,7 +196,11 @@ function build(otherTypes: readonly string[]) {
       .describe("Which versions `prune` keeps copies of, per zone. Without a rule, all of them."),
     secrets: perZone(z.enum(["allow", "mask", "block"]))
       .optional()
-      .describe("What happens to a file that seems to hold a secret, for all zones or per zone."),
+      .describe("What happens to a file that seems to hold a secret, for all zones or per zone. Without it, `block`."),
+    secrets_allowed: z
+      .array(z.string().regex(/^[0-9a-f]{16}$/, { error: "a fingerprint as `aftersave secrets` shows it" }))
+      .default([])
+      .describe("Fingerprints of what looks like a secret and may leave this machine."),
     bundles: z
       .strictObject({
         keep_runs: keep().describe("Runs that are kept."),

@@ -10,6 +10,7 @@ import type { Clock } from "../core/clock.ts";
 import { AftersaveError, asAftersaveError, errnoOf, type ErrorCode } from "../core/errors.ts";
 import { foldKey, type ArchiveFolder, type Key } from "../core/key.ts";
 import { actorOf, type Actor, type Details, type HeadOp, type Meta, type Version } from "../core/version.ts";
+import type { Secrets } from "../secrets/secrets.ts";
 import type { Claims } from "../state/claims.ts";
 import type { Content, Head, Intent, Saves } from "../state/saves.ts";
 import { digestOf, digestOfFile, readPieces, sameBytes, type Body } from "./content.ts";
@@ -47,6 +48,8 @@ export interface SaveManagerParts {
   readonly newId: () => string;
   /** Targets of a key with the path it has there, for receipts. */
   readonly uploadsOf: (key: Key) => Receipt["uploads"];
+  /** Keeps secrets out of names and of what a line says of its actor. */
+  readonly secrets: Pick<Secrets, "checkKey" | "maskActor">;
   /** Called after each acceptance, when log lines and jobs wait. */
   readonly onAccepted?: (() => void) | undefined;
 }
@@ -173,12 +176,13 @@ export class SaveManager {
   async saved(key: string, meta: SavedMeta = {}, options: Pick<SaveOptions, "signal"> = {}): Promise<Receipt> {
     const place = this.#parts.places.savable(this.#parts.places.keyOf(key));
     const looking = this.#claimed(place.key, options.signal, async () => {
+      const { actor, told } = await this.#actor(place.key, actorOf(meta, meta.op ? null : "unattributed"));
       for (let tries = 1; ; tries++) {
         const { head, look, known } = await this.#look(place);
         if (look.kind === "absent" && !known) throw notFound(place.key);
         if (look.kind === "same") return this.#unchanged(place, head as Head, look.stamp);
         try {
-          return await this.#adopt(place, head, look, actorOf(meta, meta.op ? null : "unattributed"), meta.op);
+          return told(await this.#adopt(place, head, look, actor, meta.op));
         } catch (error) {
           if (!(error instanceof Moved) || tries >= TRIES) throw error;
         }
@@ -195,7 +199,7 @@ export class SaveManager {
   async #saving(op: HeadOp, text: string, options: SaveOptions, meta: Meta, prepare: () => Promise<Prepared>): Promise<Receipt> {
     checkOptions(options);
     const place = this.#parts.places.savable(this.#parts.places.keyOf(text));
-    const actor = actorOf(meta);
+    const { actor, told } = await this.#actor(place.key, actorOf(meta));
     const { work, end } = await prepare().catch((error: unknown) => {
       throw asAftersaveError(error, `${op} of ${place.key}`);
     });
@@ -205,7 +209,7 @@ export class SaveManager {
           try {
             const held = await this.#settle(place);
             checkPrecondition(place.key, held.head, options.if_sha256);
-            return await work(held, actor);
+            return told(await work(held, actor));
           } catch (error) {
             // the file changed between the look and the write: look again, keep that too, and write then
             if (!(error instanceof Moved)) throw asAftersaveError(error, `${op} of ${place.key}`);
@@ -216,6 +220,16 @@ export class SaveManager {
     } finally {
       await end?.();
     }
+  }
+
+  /** Who does it, without the secrets in their words, and what the receipt says of that. Refuses a key that holds one. */
+  async #actor(key: Key, said: Actor): Promise<{ actor: Actor; told: (receipt: Receipt) => Receipt }> {
+    await this.#parts.secrets.checkKey(key);
+    const { actor, covered } = await this.#parts.secrets.maskActor(key, said);
+    const warning = `what looks like a secret in ${covered.join(", ")} was covered with * before it became part of the history`;
+    const told = (receipt: Receipt) =>
+      covered.length === 0 ? receipt : { ...receipt, warnings: [...receipt.warnings, warning] };
+    return { actor, told };
   }
 
   /** Resolves when no save of this process is under way. */

@@ -79,7 +79,7 @@ export function createQueue({ state, clock, uploader, owner, history, targets, o
     });
     const { code } = outcome;
     if (code && closes.has(code)) await state.ledger.setHealth(to.name, { code, openUntil: clock.now() + PARK_MS });
-    else if (code && code !== "E_CONFLICT") await state.ledger.setHealth(to.name, { code, openUntil: 0 });
+    else if (code && code !== "E_CONFLICT" && code !== "E_BLOCKED") await state.ledger.setHealth(to.name, { code, openUntil: 0 });
     done(outcome, options);
     return outcome;
   };

@@ -3,6 +3,7 @@
  * @module
  */
 import { ERRORS, EXIT, type ErrorCode } from "../core/errors.ts";
+import type { ProvenRestore } from "../state/ledger.ts";
 import type { TargetWriter } from "../state/segments.ts";
 import type { State } from "../state/state.ts";
 
@@ -14,6 +15,8 @@ export interface TargetStatus {
   readonly last_success_at: string | null;
   readonly last_verified_at: string | null;
   readonly last_proven_restore_at: string | null;
+  /** What that restore was: files, bytes, and how long it took. */
+  readonly proven_restore: ProvenRestore | null;
   /** The mirror lies on the memory root's own device: no protection against that device's end. Null when it cannot be told. */
   readonly same_device: boolean | null;
   readonly pending: number;
@@ -33,11 +36,22 @@ interface StatusConflict {
   readonly at: string;
 }
 
+/** A file that does not go to a target. */
+interface StatusBlocked {
+  readonly target: string;
+  readonly file: string;
+  readonly notes: string;
+}
+
 export interface Status {
   readonly files: number;
   readonly pending: number;
   readonly failed: number;
   readonly held: number;
+  /** Uploads that are kept here because their files seem to hold a secret. */
+  readonly blocked: number;
+  /** These uploads, oldest first. `notes` names what was found by rule and place. */
+  readonly blocked_list: readonly StatusBlocked[];
   /** Found at targets and kept there, and not yet looked at (`doctor --fix`). */
   readonly conflicts: number;
   /** These conflicts, oldest first. */
@@ -66,6 +80,7 @@ export async function statusOf(state: State, targets: readonly StatusTarget[]): 
   const counts = await state.jobs.counts();
   const sum = (of: "pending" | "failed", target?: string) =>
     counts.filter((c) => c.state === of && (target === undefined || c.target === target)).reduce((total, { n }) => total + n, 0);
+  const blocked = await state.jobs.blocked();
   const shown: Record<string, TargetStatus> = {};
   for (const { name, type, enabled, sameDevice } of targets) {
     const known = await state.ledger.target(name);
@@ -80,9 +95,10 @@ export async function statusOf(state: State, targets: readonly StatusTarget[]): 
       last_success_at: iso(known.last_success_at),
       last_verified_at: iso(known.last_verified_at),
       last_proven_restore_at: iso(known.last_proven_restore_at),
+      proven_restore: known.proven,
       same_device: sameDevice,
       pending: sum("pending", name),
-      failed: sum("failed", name),
+      failed: sum("failed", name) - blocked.filter(({ target }) => target === name).length,
       code: enabled ? code : null,
       writers: await state.segments.writers(name),
     };
@@ -92,9 +108,11 @@ export async function statusOf(state: State, targets: readonly StatusTarget[]): 
   const oldest = [...counts.map((count) => count.oldest), ...(history === null ? [] : [history])];
   const conflicts = await state.ledger.conflicts();
   return {
+    blocked: blocked.length,
+    blocked_list: blocked.map(({ target, key, notes }) => ({ target, file: key, notes })),
     files: await state.saves.countHeads(),
     pending: sum("pending"),
-    failed: sum("failed"),
+    failed: sum("failed") - blocked.length,
     held: 0,
     conflicts: conflicts.length,
     conflict_list: conflicts.map(({ target, key, kept_as, at }) => ({ target, file: key, kept_as, at: timeOf(at) })),
@@ -118,7 +136,7 @@ const isEmpty = ({ files, pending, failed, unprotected_bytes }: Status): boolean
 /** What `status --check` answers: 0 when all is safe, else 1, 4 or 5, the worst of it. */
 export function checkExit(status: Status, now: number): number {
   const targets = Object.values(status.targets);
-  if (status.held > 0 || status.conflicts > 0 || targets.some(isUndecided)) return EXIT.undecided;
+  if (status.held > 0 || status.blocked > 0 || status.conflicts > 0 || targets.some(isUndecided)) return EXIT.undecided;
   const enabled = targets.filter((target) => target.enabled);
   if (enabled.some((target) => target.state === "signed_out")) return EXIT.signedOut;
   const nowhere = enabled.length === 0 && !isEmpty(status);

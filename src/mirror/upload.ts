@@ -2,15 +2,16 @@
  * One upload: compare with the ledger, write with a guard, check what the target answers, keep what others wrote.
  * @module
  */
-import { AftersaveError, asAftersaveError, TargetError } from "../core/errors.ts";
+import { AftersaveError, asAftersaveError, TargetError, type ErrorCode } from "../core/errors.ts";
 import { archiveKey, type ArchiveFolder, type Key } from "../core/key.ts";
 import type { Clock } from "../core/clock.ts";
-import type { Outcome } from "../core/outcome.ts";
+import type { Outcome, UploadStatus } from "../core/outcome.ts";
 import { uploadLine } from "../core/outcome.ts";
 import type { Call, Entry, Guard, Source, Tries } from "../core/target.ts";
 import type { Job } from "../state/jobs.ts";
 import type { Mirrored } from "../state/ledger.ts";
 import type { State } from "../state/state.ts";
+import type { Content, ContentOf } from "./gate.ts";
 import type { Peers } from "./joined.ts";
 import type { Owner } from "./owner.ts";
 import { hashOf, kindOf, PARK_MS, sha256Of, type MirrorTarget } from "./place.ts";
@@ -23,8 +24,8 @@ export interface UploadParts {
   readonly archive: ArchiveFolder;
   readonly owner: Owner;
   readonly peers: Peers;
-  /** The bytes of a job as they are kept on this machine; undefined when the key holds nothing any more. */
-  readonly contentOf: (job: Job) => Promise<{ source: Source; version: string } | undefined>;
+  /** The bytes of a job as they may leave this machine; undefined when the key holds nothing any more. */
+  readonly contentOf: ContentOf;
 }
 
 const ROUNDS = 6;
@@ -79,8 +80,8 @@ export function createUploader({ state, clock, archive, owner, peers, contentOf 
     const sha256 = await sha256Of(to.target, remote, call);
     if (sha256 === body.sha256 && remote.size === body.size)
       return { entry: remote, notes: ["the same bytes were already there"] };
-    if (sha256 === known?.sha256 || (await saves.everHeld(job.key, sha256)))
-      return { expect: remote, notes: ["an older version of ours was there"] };
+    const ours = (await saves.everHeld(job.key, sha256)) || (await ledger.maskedOf(job.key, sha256)) !== undefined;
+    if (sha256 === known?.sha256 || ours) return { expect: remote, notes: ["an older version of ours was there"] };
     const writer = await peers.whose(to, job.key, sha256, call);
     const aside = await keepAside(to, job.key, remote, writer !== undefined, call);
     const whose = writer === undefined ? "someone else's content" : "a joined writer's version";
@@ -180,14 +181,14 @@ export function createUploader({ state, clock, archive, owner, peers, contentOf 
 
   const fail = async (to: MirrorTarget, job: Job, tries: Tries, error: unknown): Promise<Outcome> => {
     const known = asAftersaveError(error, `uploading ${job.key} to ${to.name}`);
-    const status = known.code === "E_TOKEN_MISSING" ? "token_missing" : known.code === "E_CONFLICT" ? "conflict" : "fail";
+    const status = statusOfCode[known.code] ?? "fail";
     const result = outcome(to, job, {
       status,
       attempts: status === "token_missing" ? 0 : tries.used,
       notes: known.hint === undefined ? known.message : `${known.message}. ${known.hint}`,
       code: known.code,
     });
-    const canPass = !(["E_KEY_TWIN", "E_ARCHIVE_CHANGED", "E_TARGET_UNSUPPORTED"] as string[]).includes(known.code);
+    const canPass = !(["E_KEY_TWIN", "E_ARCHIVE_CHANGED", "E_TARGET_UNSUPPORTED", "E_BLOCKED"] as string[]).includes(known.code);
     await state.jobs.park(job, {
       code: known.code,
       notes: result.notes,
@@ -201,14 +202,14 @@ export function createUploader({ state, clock, archive, owner, peers, contentOf 
 
   const attempt = async (to: MirrorTarget, job: Job, { signal, onProgress }: UploadOptions): Promise<Outcome> => {
     const tries: Tries = { used: 1, most: to.attempts };
-    let content: Awaited<ReturnType<typeof contentOf>>;
+    let content: Content | undefined;
     try {
       content = await contentOf(job);
     } catch (error) {
       return fail(to, job, { used: 0, most: 0 }, error);
     }
     if (!content) return skip(to, job, "the key holds nothing any more");
-    const { source, version } = content;
+    const { source, version, notes } = content;
     const current: Job = { ...job, version, sha256: source.sha256, size: source.size };
     try {
       await owner.own(to, { signal, tries });
@@ -221,10 +222,11 @@ export function createUploader({ state, clock, archive, owner, peers, contentOf 
         );
       await checkTwin(to, job.key);
       const written = await write(to, current, source, version, { signal, tries, onProgress });
-      return await succeed(to, current, tries, source, written, await prove(to, source, written.entry));
+      const proof = await prove(to, source, written.entry);
+      return await succeed(to, current, tries, source, written, [...(notes ?? []), ...proof]);
     } catch (error) {
       if (signal?.aborted) throw error;
-      let now: Awaited<ReturnType<typeof contentOf>>;
+      let now: Content | undefined;
       try {
         now = await contentOf(job);
       } catch (changed) {
@@ -238,6 +240,12 @@ export function createUploader({ state, clock, archive, owner, peers, contentOf 
 
   return { upload: attempt };
 }
+
+const statusOfCode: Partial<Record<ErrorCode, UploadStatus>> = {
+  E_TOKEN_MISSING: "token_missing",
+  E_CONFLICT: "conflict",
+  E_BLOCKED: "blocked",
+};
 
 const lied = (to: MirrorTarget, what: string) =>
   new TargetError("corrupt", `${to.name} ${what}`, {

@@ -51,6 +51,10 @@ export interface Jobs {
   all(): AsyncIterable<Job>;
   /** Without what is held. */
   counts(): Promise<{ target: string; state: Job["state"]; n: number; oldest: number }[]>;
+  /** Work that a rule keeps here (`E_BLOCKED`), oldest first. */
+  blocked(): Promise<Job[]>;
+  /** The rules changed: what they kept here may be looked at again. Answers how much that is. */
+  unblock(): Promise<number>;
   /** The failed job waits until `failure.runAt`, unless newer content has taken its place meanwhile. */
   park(job: Job, failure: Failure): Promise<void>;
 }
@@ -128,6 +132,17 @@ export function createJobs(db: Database, now: () => number): Jobs {
           n: Number(row["n"]),
           oldest: Number(row["oldest"]),
         }));
+    },
+    async blocked() {
+      return db.prepare("SELECT * FROM jobs WHERE state = 'failed' AND code = 'E_BLOCKED' ORDER BY id").all().map(toJob);
+    },
+    async unblock() {
+      return db.transaction(
+        () =>
+          db
+            .prepare("UPDATE jobs SET state = 'pending', run_at = 0, can_pass = 1 WHERE state = 'failed' AND code = 'E_BLOCKED'")
+            .run().changes,
+      );
     },
     async park(job, failure) {
       db.transaction(() =>

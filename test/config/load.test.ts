@@ -120,6 +120,7 @@ describe("the contract's example", () => {
         sync: { include: ["**"], exclude: ["tmp/**"], snapshot_prefix: "snap" },
         guard: { Meta: "warn", "*": "off" },
         secrets: "allow",
+        secrets_allowed: ["0123456789abcdef"],
         bundles: { keep_runs: 5, dedupe_uploads: true },
         hooks: { stale: { command: ["notify"], url: "https://x.test/y", notice: true } },
       }),
@@ -187,6 +188,8 @@ describe("values that are refused", () => {
     ["unknown key in sync", { sync: { excludes: [] } }, "sync.excludes", "a known key", "exclude"],
     ["unknown key in a source", { sources: { m: { path: "m", version: true } } }, "sources.m.version", "a known key", "versions"],
     ["unknown key in retention", { retention: { Meta: { keeplast: 1 } } }, "retention.Meta.keeplast", "a known key", "keep_last"],
+    ["unknown policy for secrets", { secrets: { Meta: "hide" } }, "secrets", "allow"],
+    ["no fingerprint", { secrets_allowed: ["ghp_"] }, "secrets_allowed[0]", "a fingerprint"],
     ["keeping none", { retention: { Meta: { keep_last: 0 } } }, "retention.Meta.keep_last", "1"],
     ["__proto__", JSON.parse('{"__proto__": {"upload_log": "x"}}') as object, "__proto__", "a known key"],
     ["comment that is no text", { "//": ["a"] }, "//", "a comment"],
@@ -378,8 +381,6 @@ describe("values that are refused", () => {
     ],
     ["E_CONFIG_UNSUPPORTED", { guard: "hold" }, "guard", "cannot hold"],
     ["E_CONFIG_UNSUPPORTED", { guard: { Meta: "warn", Core: "hold" } }, "guard.Core", "cannot hold"],
-    ["E_CONFIG_UNSUPPORTED", { secrets: "block" }, "secrets", "does not look for secrets"],
-    ["E_CONFIG_UNSUPPORTED", { secrets: { Meta: "mask" } }, "secrets.Meta", "does not look for secrets"],
   ])("%s: %j", async (code, change, path, expected, nearest) => {
     const { error, problems } = await problemsOf({ ...seven, ...change });
     expect(error).toMatchObject({ code, exit: 2 });

@@ -1,0 +1,139 @@
+/**
+ * What looks like a secret: by a prefix that only such a value has, and the length that goes with it. Ours stand here;
+ * secretlint's preset is loaded when a piece of text first shows one of the prefixes.
+ * @module
+ */
+
+/** Where a rule found something in a text: from `start` to before `end`. */
+export interface Match {
+  readonly rule: string;
+  readonly start: number;
+  readonly end: number;
+}
+
+interface Rule {
+  /** What findings, logs and pages call it. */
+  readonly id: string;
+  readonly pattern: RegExp;
+}
+
+// a value begins where no letter, digit or part of another name stands before it, and ends alike
+const own = (id: string, body: string): Rule => ({
+  id,
+  pattern: new RegExp(String.raw`(?<![A-Za-z0-9_-])(?:${body})`, "g"),
+});
+
+/** Characters of a private key before its END line; what is longer is found, and too long to be masked. */
+export const KEY_MOST = 60_000;
+
+const KEY_NAME = String.raw`(?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----`;
+const privateKey: Rule = {
+  id: "private-key",
+  // the header, then one whole line of base64 (a text about such headers has none), then all up to END or to where base64 ends
+  pattern: new RegExp(
+    String.raw`-----BEGIN ${KEY_NAME}[\s>#|"',+]{0,100}(?:[A-Za-z-]{1,40}: [^\n]{0,200}\n[\s>#|"',+]{0,20}){0,8}` +
+      String.raw`[A-Za-z0-9+/=]{40,200}(?:[A-Za-z0-9+/=\s>#|"',]{0,${KEY_MOST}}?-----END ${KEY_NAME}|[A-Za-z0-9+/=\r\n]{0,${KEY_MOST}})`,
+    "g",
+  ),
+};
+
+/** What the preset misses, or knows only in one of its forms. */
+const OWN_RULES: readonly Rule[] = [
+  privateKey,
+  own("google-api-key", String.raw`AIza[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-])`),
+  own("google-refresh-token", String.raw`1//[A-Za-z0-9_-]{30,400}`),
+  own("google-access-token", String.raw`ya29\.[A-Za-z0-9_.-]{20,2000}`),
+  own("google-client-secret", String.raw`GOCSPX-[A-Za-z0-9_-]{24,40}`),
+  own("anthropic-key", String.raw`sk-ant-[a-z0-9]{2,12}-[A-Za-z0-9_-]{20,400}`),
+  own("openai-key", String.raw`sk-(?:(?:proj|svcacct|admin|None)-[A-Za-z0-9_-]{20,400}|[A-Za-z0-9]{20,400})`),
+  own("openrouter-key", String.raw`sk-or-v1-[a-f0-9]{40,128}`),
+  own("dropbox-token", String.raw`sl\.(?:[a-z]\.)?[A-Za-z0-9_-]{40,4000}`),
+  own("github-token", String.raw`gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{50,255}`),
+  own("huggingface-token", String.raw`hf_[A-Za-z0-9]{30,64}(?![A-Za-z0-9])`),
+  own("slack-token", String.raw`xox[a-z](?:\.xox[a-z])?-[A-Za-z0-9-]{20,400}|xapp-\d-[A-Za-z0-9-]{20,400}`),
+  own("stripe-key", String.raw`[sr]k_(?:live|test)_[A-Za-z0-9]{20,255}`),
+  own("pypi-token", String.raw`pypi-AgE[A-Za-z0-9_-]{50,1000}`),
+  own("xai-key", String.raw`xai-[A-Za-z0-9]{60,128}`),
+  own("age-secret-key", String.raw`AGE-SECRET-KEY-(?:PQ-)?1[A-Z0-9]{50,200}`),
+];
+
+/** Says which rules these are: it changes with them. */
+export const RULES = JSON.stringify(OWN_RULES.map(({ id, pattern }) => [id, pattern.source]));
+
+/** A slash, also as JSON and addresses write it. */
+const SLASH = String.raw`(?:\\*\/|%2[Ff]|\\+u002[Ff])`;
+
+/**
+ * Text that no rule, ours or the preset's, can find anything in does not match this. It is tried on every byte that leaves, so
+ * it asks for as little as it can; a test holds a true sample of each rule against it.
+ */
+const HINT = new RegExp(
+  [
+    "PRIVATE KEY",
+    "A3T[A-Z0-9]|AKIA|AGPA|AIDA|AROA|AIPA|ANPA|ANVA|ASIA",
+    "(?:SECRET|[Ss]ecret)_?(?:ACCESS|[Aa]ccess)_?(?:KEY|[Kk]ey)",
+    "AIza|ya29\\.|GOCSPX-|AGE-SECRET-KEY-",
+    `1${SLASH}{2}[A-Za-z0-9_-]{20}`,
+    "sk-[A-Za-z0-9_-]{20}|T3BlbkFJ|[sr]k_(?:live|test)_|xai-[A-Za-z0-9]{20}|gsk_[A-Za-z0-9]{20}",
+    "sl\\.[A-Za-z0-9_.-]{30}",
+    "gh[pousr]_[A-Za-z0-9]{20}|github_pat_|glpat-|glc_[A-Za-z0-9+/]{20}|glsa_",
+    "hf_[A-Za-z0-9]{20}|lin_api_|ntn_[0-9]{5}|npm_[A-Za-z0-9]{20}|_authToken=|x-oauth-basic@|pypi-A",
+    `xox[a-z][.-]|xapp-|[Hh][Oo][Oo][Kk][Ss]\\.[Ss][Ll][Aa][Cc][Kk]\\.`,
+    "SG\\.\\w|shp(?:pa|ca|at|ss)_|ops_ey|hv[sbr]\\.[A-Za-z0-9_-]{20}|vc[pickar]_[A-Za-z0-9]{10}",
+    "dapi[A-Fa-f0-9]{10}|dckr_pat_|figd_",
+    `:${SLASH}{2}[^/@\\s]{1,310}@`,
+  ].join("|"),
+);
+
+/** Whether `text` may hold a secret; false is certain. */
+export const mayHold = (text: string): boolean => HINT.test(text);
+
+/**
+ * secretlint's preset without its engine: that one keeps a mark in memory for every rule and text, and obeys comments in the text
+ * that switch it off, which whoever writes a memory file could write too. Its rule for Google's key files reads them from
+ * disk; the private key in them is found like any other.
+ */
+async function presetMatches(text: string): Promise<Match[]> {
+  const { rules } = await import("@secretlint/secretlint-rule-preset-recommend");
+  const found: Match[] = [];
+  for (const rule of rules) {
+    const id = rule.meta.id.replace("@secretlint/secretlint-rule-", "");
+    if (id === "filter-comments" || id === "gcp") continue;
+    const context = {
+      sharedOptions: {},
+      createTranslator: () => () => ({ message: "", messageId: "" }),
+      ignore: () => undefined,
+      report: ({ range: [start, end] }: { range: readonly [number, number] }) =>
+        void found.push({ rule: id, start, end: id === "database-connection-string" ? endOfAddress(text, start, end) : end }),
+    };
+    // the context is all that a rule uses; the types name the engine's internals too
+    const { file } = rule.create(context as never, {});
+    await file?.({ content: text, contentType: "text", ext: "", filePath: undefined } as never);
+  }
+  return found;
+}
+
+/** The preset reads an address up to the next space, also where it stands in quotes. */
+function endOfAddress(text: string, start: number, end: number): number {
+  const quote = text.slice(start, end).search(/["'`<>]/);
+  return quote < 0 ? end : start + quote;
+}
+
+/** Everything in `text` that looks like a secret, in order, what overlaps as one. */
+export async function matchesIn(text: string): Promise<Match[]> {
+  const ours = OWN_RULES.flatMap(({ id, pattern }) =>
+    Array.from(text.matchAll(pattern), ({ index, 0: { length } }) => ({ rule: id, start: index, end: index + length })),
+  );
+  return united([...ours, ...(await presetMatches(text))]);
+}
+
+/** Matches in order; those that overlap are one, under the name of the first, and of ours before the preset's. */
+function united(matches: readonly Match[]): Match[] {
+  const all: Match[] = [];
+  for (const match of matches.toSorted((a, b) => a.start - b.start)) {
+    const last = all.at(-1);
+    if (!last || match.start >= last.end) all.push(match);
+    else all[all.length - 1] = { ...last, end: Math.max(last.end, match.end) };
+  }
+  return all;
+}
