@@ -65,8 +65,10 @@ export function sayDiff(diff: Diff, canvas: Canvas): string {
   const { paint } = canvas;
   const top = `${paint("bold", `--- ${sideText(file, from)}`)}\n${paint("bold", `+++ ${sideText(file, to)}`)}\n`;
   if ((from?.sha256 ?? null) === to.sha256) return "";
-  if (diff.by === "none")
-    return `${top}${diff.why === "binary" ? "no text in both" : "too long to be compared"}: ${held(from)}\n${" ".repeat(diff.why === "binary" ? 14 : 22)}→ ${held(to)}\n`;
+  if (diff.by === "none") {
+    const why = diff.why === "binary" ? "not text: nothing to compare by line" : "too long to be compared";
+    return `${top}${why}\n${paint("red", `- ${held(from)}`)}\n${paint("green", `+ ${held(to)}`)}\n`;
+  }
   if (diff.by !== "path") return top + diff.hunks.map((hunk) => hunkText(diff.by, hunk, canvas)).join("");
   const steps = diff.changes.map((change) => {
     const path = change.path === "" ? "(all)" : canvas.terminal ? caret(change.path) : change.path;

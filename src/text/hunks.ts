@@ -3,7 +3,7 @@
  * @module
  */
 import type { LineChange } from "./lines.ts";
-import { diffWords, type Part } from "./words.ts";
+import { diffWords, joined, type Part } from "./words.ts";
 
 /** One place. Lines are counted from 1; of no line at all, the place is that of the line before it. */
 export interface Hunk {
@@ -89,7 +89,7 @@ export async function hunksByWord(changes: readonly LineChange[], context: numbe
       }
     }
     await flush();
-    hunks.push(hunkOf(group, parts));
+    hunks.push(hunkOf(group, joined(parts)));
   }
   return hunks;
 }

@@ -31,7 +31,7 @@ function commonBlanks(a: string, b: string): string {
 }
 
 /** Joins neighbours of a kind, what was removed before what was added. */
-function joined(parts: readonly Part[]): Part[] {
+export function joined(parts: readonly Part[]): Part[] {
   const all: Part[] = [];
   const changed = { removed: "", added: "" };
   const push = (kind: Part["kind"], text: string) => {
