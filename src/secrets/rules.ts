@@ -51,11 +51,18 @@ const OWN_RULES: readonly Rule[] = [
   own("github-token", String.raw`gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{50,255}`),
   own("huggingface-token", String.raw`hf_[A-Za-z0-9]{30,64}(?![A-Za-z0-9])`),
   own("slack-token", String.raw`xox[a-z](?:\.xox[a-z])?-[A-Za-z0-9-]{20,400}|xapp-\d-[A-Za-z0-9-]{20,400}`),
+  own("aws-access-key-id", String.raw`(?:A3T[A-Z0-9]|A[KS]IA|ABIA|ACCA)(?!\w{0,15}EXAMPLE)[A-Z0-9]{16}(?![A-Za-z0-9])`),
   own("stripe-key", String.raw`[sr]k_(?:live|test)_[A-Za-z0-9]{20,255}`),
+  own("npm-auth-token", String.raw`(?<=_authToken=["']?)[^\s"'$<{][^\s"']{15,400}`),
   own("pypi-token", String.raw`pypi-AgE[A-Za-z0-9_-]{50,1000}`),
   own("xai-key", String.raw`xai-[A-Za-z0-9]{60,128}`),
   own("age-secret-key", String.raw`AGE-SECRET-KEY-(?:PQ-)?1[A-Z0-9]{50,200}`),
 ];
+
+interface Report {
+  readonly message: { readonly message: string };
+  readonly range: readonly [from: number, to: number];
+}
 
 /** Says which rules these are: it changes with them. */
 export const RULES = JSON.stringify(OWN_RULES.map(({ id, pattern }) => [id, pattern.source]));
@@ -69,8 +76,8 @@ const SLASH = String.raw`(?:\\*\/|%2[Ff]|\\+u002[Ff])`;
  */
 const HINT = new RegExp(
   [
-    "PRIVATE KEY",
-    "A3T[A-Z0-9]|AKIA|AGPA|AIDA|AROA|AIPA|ANPA|ANVA|ASIA",
+    "PRIVATE(?: |%20)KEY",
+    "A3T[A-Z0-9]|A[KS]IA|ABIA|ACCA",
     "(?:SECRET|[Ss]ecret)_?(?:ACCESS|[Aa]ccess)_?(?:KEY|[Kk]ey)",
     "AIza|ya29\\.|GOCSPX-|AGE-SECRET-KEY-",
     `1${SLASH}{2}[A-Za-z0-9_-]{20}`,
@@ -81,7 +88,7 @@ const HINT = new RegExp(
     `xox[a-z][.-]|xapp-|[Hh][Oo][Oo][Kk][Ss]\\.[Ss][Ll][Aa][Cc][Kk]\\.`,
     "SG\\.\\w|shp(?:pa|ca|at|ss)_|ops_ey|hv[sbr]\\.[A-Za-z0-9_-]{20}|vc[pickar]_[A-Za-z0-9]{10}",
     "dapi[A-Fa-f0-9]{10}|dckr_pat_|figd_",
-    `:${SLASH}{2}[^/@\\s]{1,310}@`,
+    `(?::|%3[Aa])${SLASH}{2}[^/@\\s]{1,310}(?:@|%40)`,
   ].join("|"),
 );
 
@@ -101,10 +108,18 @@ async function presetMatches(text: string): Promise<Match[]> {
     if (id === "filter-comments" || id === "gcp") continue;
     const context = {
       sharedOptions: {},
-      createTranslator: () => () => ({ message: "", messageId: "" }),
+      // what a rule says of its finding begins with the value
+      createTranslator: () => (messageId: string, parts?: Record<string, unknown>) => ({
+        message: String(Object.values(parts ?? {})[0] ?? ""),
+        messageId,
+      }),
       ignore: () => undefined,
-      report: ({ range: [start, end] }: { range: readonly [number, number] }) =>
-        void found.push({ rule: id, start, end: id === "database-connection-string" ? endOfAddress(text, start, end) : end }),
+      report({ message: { message: value }, range: [from, to] }: Report) {
+        // some give the place of a name before the value, and the length of the value
+        const start = value.length === to - from ? Math.max(from, text.indexOf(value, from)) : from;
+        const end = start + to - from;
+        found.push({ rule: id, start, end: id === "database-connection-string" ? endOfAddress(text, start, end) : end });
+      },
     };
     // the context is all that a rule uses; the types name the engine's internals too
     const { file } = rule.create(context as never, {});
@@ -113,10 +128,12 @@ async function presetMatches(text: string): Promise<Match[]> {
   return found;
 }
 
-/** The preset reads an address up to the next space, also where it stands in quotes. */
+/** The preset reads an address up to the next space, also where it stands in quotes or among bytes that are no text. */
 function endOfAddress(text: string, start: number, end: number): number {
-  const quote = text.slice(start, end).search(/["'`<>]/);
-  return quote < 0 ? end : start + quote;
+  const host = text.indexOf("@", start);
+  // eslint-disable-next-line no-control-regex -- control characters are what is looked for
+  const rest = text.slice(host, end).search(/["'`<>\\\u0000-\u001f\u007f]/);
+  return host < 0 || host > end || rest < 0 ? end : host + rest;
 }
 
 /** Everything in `text` that looks like a secret, in order, what overlaps as one. */

@@ -181,7 +181,7 @@ export function createSecrets({ policies, allowed, keyFile, archive }: SecretsPa
       );
     },
     print: createHash("sha256")
-      .update(JSON.stringify([RULES, [...byZone].toSorted(), [...free].toSorted()]))
+      .update(JSON.stringify([RULES, [...byZone].map(([zone, policy]) => `${zone} ${policy}`).toSorted(), [...free].toSorted()]))
       .digest("hex"),
   };
 }
