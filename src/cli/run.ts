@@ -50,6 +50,8 @@ const commands: Readonly<Record<string, Entry>> = {
     summary: "end the sign-in to a target",
     load: () => import("./commands/disconnect.ts"),
   },
+  undo: { done: CHANGES, summary: "take saves back", load: () => import("./commands/undo.ts") },
+  restore: { done: CHANGES, summary: "bring back what was, of one file or of all", load: () => import("./commands/restore.ts") },
   show: { summary: "show what a memory file holds or held", load: () => import("./commands/show.ts") },
   diff: { summary: "show what changed in a memory file, or since a time", load: () => import("./commands/diff.ts") },
   status: { summary: "say whether the memory is safe", load: () => import("./commands/status.ts") },
