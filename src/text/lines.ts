@@ -3,7 +3,7 @@
  * @module
  */
 import { isUtf8 } from "node:buffer";
-import { linesOf } from "./merge.ts";
+import { linesOf } from "./split.ts";
 
 /** Lines that stand next to each other in both texts, or in one of them; each with its end. */
 export interface LineChange {
