@@ -70,26 +70,43 @@ export const RULES = JSON.stringify(OWN_RULES.map(({ id, pattern }) => [id, patt
 /** A slash, also as JSON and addresses write it. */
 const SLASH = String.raw`(?:\\*\/|%2[Ff]|\\+u002[Ff])`;
 
+const SECRET_KEY = "ecret_?(?:ACCESS|[Aa]ccess)_?(?:KEY|[Kk]ey)";
+const LOGIN = String.raw`${SLASH}{2}[^/@\s]{1,310}(?:@|%40)`;
+
+/** By first character, which is what makes it quick: how everything begins that a rule, ours or the preset's, can find. */
+const BEGINNINGS: Readonly<Record<string, readonly string[]>> = {
+  A: ["3T[A-Z0-9]", "[KS]IA", "BIA", "CCA", "Iza", "GE-SECRET-KEY-"],
+  G: ["OCSPX-"],
+  P: ["RIVATE(?: |%20)KEY"],
+  S: ["ECRET_?(?:ACCESS|[Aa]ccess)_?(?:KEY|[Kk]ey)", SECRET_KEY, String.raw`G\.\w`],
+  d: ["api[A-Fa-f0-9]{10}", "ckr_pat_"],
+  f: ["igd_"],
+  g: ["h[pousr]_[A-Za-z0-9]{20}", "ithub_pat_", "lpat-", "lc_[A-Za-z0-9+/]{20}", "lsa_", "sk_[A-Za-z0-9]{20}"],
+  h: ["f_[A-Za-z0-9]{20}", String.raw`v[sbr]\.[A-Za-z0-9_-]{20}`],
+  l: ["in_api_"],
+  n: ["pm_[A-Za-z0-9]{20}", "tn_[0-9]{5}"],
+  o: ["ps_ey"],
+  p: ["ypi-A"],
+  r: ["k_(?:live|test)_"],
+  s: ["k-[A-Za-z0-9_-]{20}", "k_(?:live|test)_", String.raw`l\.[A-Za-z0-9_.-]{30}`, "hp(?:pa|ca|at|ss)_", SECRET_KEY],
+  v: ["c[pickar]_[A-Za-z0-9]{10}"],
+  x: ["ai-[A-Za-z0-9]{20}", "ox[a-z][.-]", "app-", "-oauth-basic@"],
+  y: [String.raw`a29\.`],
+  _: ["authToken="],
+  1: [`${SLASH}{2}[A-Za-z0-9_-]{20}`],
+  "[Hh]": [String.raw`[Oo]{2}[Kk][Ss]\.[Ss][Ll][Aa][Cc][Kk]\.`],
+  ":": [LOGIN],
+  "%": [`3[Aa]${LOGIN}`],
+};
+
 /**
- * Text that no rule, ours or the preset's, can find anything in does not match this. It is tried on every byte that leaves, so
- * it asks for as little as it can; a test holds a true sample of each rule against it.
+ * Text that no rule can find anything in does not match this. It is tried on every byte that leaves, so it asks for as little
+ * as it can; a test holds a true sample of each rule against it.
  */
 const HINT = new RegExp(
-  [
-    "PRIVATE(?: |%20)KEY",
-    "A3T[A-Z0-9]|A[KS]IA|ABIA|ACCA",
-    "(?:SECRET|[Ss]ecret)_?(?:ACCESS|[Aa]ccess)_?(?:KEY|[Kk]ey)",
-    "AIza|ya29\\.|GOCSPX-|AGE-SECRET-KEY-",
-    `1${SLASH}{2}[A-Za-z0-9_-]{20}`,
-    "sk-[A-Za-z0-9_-]{20}|T3BlbkFJ|[sr]k_(?:live|test)_|xai-[A-Za-z0-9]{20}|gsk_[A-Za-z0-9]{20}",
-    "sl\\.[A-Za-z0-9_.-]{30}",
-    "gh[pousr]_[A-Za-z0-9]{20}|github_pat_|glpat-|glc_[A-Za-z0-9+/]{20}|glsa_",
-    "hf_[A-Za-z0-9]{20}|lin_api_|ntn_[0-9]{5}|npm_[A-Za-z0-9]{20}|_authToken=|x-oauth-basic@|pypi-A",
-    `xox[a-z][.-]|xapp-|[Hh][Oo][Oo][Kk][Ss]\\.[Ss][Ll][Aa][Cc][Kk]\\.`,
-    "SG\\.\\w|shp(?:pa|ca|at|ss)_|ops_ey|hv[sbr]\\.[A-Za-z0-9_-]{20}|vc[pickar]_[A-Za-z0-9]{10}",
-    "dapi[A-Fa-f0-9]{10}|dckr_pat_|figd_",
-    `(?::|%3[Aa])${SLASH}{2}[^/@\\s]{1,310}(?:@|%40)`,
-  ].join("|"),
+  Object.entries(BEGINNINGS)
+    .map(([first, rest]) => `${first}(?:${rest.join("|")})`)
+    .join("|"),
 );
 
 /** Whether `text` may hold a secret; false is certain. */
@@ -109,10 +126,12 @@ async function presetMatches(text: string): Promise<Match[]> {
     const context = {
       sharedOptions: {},
       // what a rule says of its finding begins with the value
-      createTranslator: () => (messageId: string, parts?: Record<string, unknown>) => ({
-        message: String(Object.values(parts ?? {})[0] ?? ""),
-        messageId,
-      }),
+      createTranslator:
+        () =>
+        (messageId: string, parts: Record<string, string> = {}) => ({
+          message: Object.values(parts)[0] ?? "",
+          messageId,
+        }),
       ignore: () => undefined,
       report({ message: { message: value }, range: [from, to] }: Report) {
         // some give the place of a name before the value, and the length of the value

@@ -104,7 +104,7 @@ export const harmless: readonly string[] = [
   "The header -----BEGIN " + KEY + "----- starts such a file, and -----END " + KEY + "----- ends it, as everyone knows.",
   "-----BEGIN PUBLIC KEY-----\n" + lines(any(200)) + "\n-----END PUBLIC KEY-----",
   "-----BEGIN CERTIFICATE-----\n" + lines(any(200)) + "\n-----END CERTIFICATE-----",
-  "AIza is how Google's keys begin; AI" + "za" + any(10) + " is too short.",
+  "AIza is how Google's keys begin; AIza" + any(10) + " is too short.",
   "commit " + any(40, hex) + ", sha256 " + any(64, hex),
   "http://example.com//" + any(40) + " and 1/2 and 11//" + any(40),
   "sk-" + any(8) + " and sk_test and sl.id and hf_ and ghp_short",
