@@ -100,7 +100,7 @@ it.each([
 
 it("a file that was archived says since when, and how to see it", async () => {
   const root = makeRoot({});
-  const [{ version }] = (await saved(root, "Meta/a.txt", "one\n")) as [{ version: string }];
+  const version = (await saved(root, "Meta/a.txt", "one\n"))[0]!.version;
   await run(["archive", "Meta/a.txt"], options(root));
   const { code, stdout, stderr } = await run(["show", "Meta/a.txt"], options(root));
   expect([code, stdout]).toEqual([1, ""]);
@@ -167,7 +167,7 @@ it("diff names JSON paths, and what is no text by hash", async () => {
 
 it("diff --as-of lists what is different from a moment", async () => {
   const root = makeRoot({});
-  const [{ timestamp }] = (await saved(root, "Meta/a.txt", "one\n")) as [{ timestamp: string }];
+  const timestamp = (await saved(root, "Meta/a.txt", "one\n"))[0]!.timestamp;
   expect((await run(["diff", "--as-of", timestamp], options(root))).stdout).toMatch(/^Nothing is different/);
   await saved(root, "Meta/a.txt", "one\ntwo\n");
   await saved(root, "Core/b.txt", "b\n");
