@@ -43,7 +43,10 @@ import { createQueue, type Drained, type DrainOptions, type Queue } from "./mirr
 import { checkExit, statusOf, type Status } from "./mirror/status.ts";
 import { createUploader, type MirrorTarget } from "./mirror/upload.ts";
 import { createBringing, type Bringing } from "./recovery/bringing.ts";
+import { createElsewhere } from "./recovery/elsewhere.ts";
+import { createProving, type Proving } from "./recovery/proving.ts";
 import type { Finding } from "./recovery/doctor.ts";
+import type { RebuildParts } from "./recovery/rebuild.ts";
 import { openSound } from "./recovery/sound.ts";
 import type { State } from "./state/state.ts";
 import { createSecrets } from "./secrets/secrets.ts";
@@ -70,7 +73,7 @@ export interface OpenOptions {
   readonly onStep?: ((step: Step | PruneStep) => void | Promise<void>) | undefined;
 }
 
-export interface Memory extends Looking, Keeping, Showing, Bringing, SecretsRoom {
+export interface Memory extends Looking, Keeping, Showing, Bringing, SecretsRoom, Proving {
   /** The memory root, absolute. */
   readonly root: string;
   readonly config: Config;
@@ -245,15 +248,7 @@ export async function openMemory(options: OpenOptions = {}): Promise<Memory> {
     clock,
     changelog: config.logs.changes,
     anew: options.rebuild === true,
-    parts: (opened) => ({
-      state: opened,
-      heads,
-      places,
-      archive: config.archive,
-      changelog: config.logs.changes,
-      archiveLog: config.logs.archives,
-      targetsFor: routed,
-    }),
+    parts: (opened) => rebuildParts(config, opened, heads, places, routed),
   });
   try {
     return await compose({ options, config, clock, cwd, places, heads, routed, state, notices });
@@ -262,6 +257,14 @@ export async function openMemory(options: OpenOptions = {}): Promise<Memory> {
     throw error;
   }
 }
+
+const rebuildParts = (
+  { archive, logs }: Config,
+  state: State,
+  heads: Heads,
+  places: Places,
+  targetsFor: (key: Key) => string[],
+): RebuildParts => ({ state, heads, places, archive, changelog: logs.changes, archiveLog: logs.archives, targetsFor });
 
 interface Rooms {
   readonly options: OpenOptions;
@@ -326,7 +329,10 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
     onAccepted: () => logs.wake(),
   });
 
-  const versions = createVersions({ saves: state.saves, heads, places });
+  const spoolDir = join(config.stateDir, "spool");
+  const askedForBytes = config.targets.filter((target) => target.enabled).map(({ name }) => name);
+  const elsewhere = createElsewhere({ state, targets: askedForBytes, open, spoolDir });
+  const versions = createVersions({ saves: state.saves, heads, places, elsewhere });
 
   const announce = (outcome: Outcome) => {
     const { status } = outcome;
@@ -411,6 +417,8 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
     }
   };
 
+  const bringing = createBringing({ saves: state.saves, versions, places, newId, manager: saves });
+
   let closing: Promise<void> | undefined;
   const close = async () => {
     await saves.idle();
@@ -446,7 +454,32 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
       step: options.onStep,
     }),
     ...gate.room,
-    ...createBringing({ saves: state.saves, versions, places, newId, manager: saves }),
+    ...bringing,
+    ...createProving(
+      {
+        state,
+        heads,
+        places,
+        root: config.root,
+        stateDir: config.stateDir,
+        changelog: config.logs.changes,
+        clock,
+        archive: config.archive,
+        targetsFor: routed,
+        open,
+        whose: (to, key, sha256) => peers.whose(to, key, sha256, {}),
+      },
+      {
+        rebuild: rebuildParts(config, state, heads, places, routed),
+        saves,
+        spoolDir,
+        open,
+        newId,
+        restoreAt: bringing.restoreAt,
+        planRestoreAt: bringing.planRestoreAt,
+        wake: () => logs.wake(),
+      },
+    ),
     ...createLooking({
       saves: state.saves,
       decisions: state.decisions,
@@ -687,6 +720,10 @@ export type { Status, TargetStatus } from "./mirror/status.ts";
 export type { ApplyOptions, Restored } from "./recovery/apply.ts";
 export type { Bringing } from "./recovery/bringing.ts";
 export type { Finding } from "./recovery/doctor.ts";
+export type { FromChange, FromTarget, FromTargetOptions, Missing } from "./recovery/from-target.ts";
+export type { Proving } from "./recovery/proving.ts";
+export type { TargetReport, VerifyOptions, VerifyReport } from "./recovery/verify.ts";
+export type { VerifyFinding } from "./recovery/verify-local.ts";
 export type { Left, RestoreAction, RestorePlan, SavesOf } from "./recovery/plan.ts";
 export type { MomentOptions, RestoreWish } from "./recovery/restore.ts";
 export type { UndoWish } from "./recovery/undo.ts";

@@ -31,6 +31,9 @@ export function ago(iso: string): string {
     : formatDistanceStrict(then, now, { addSuffix: true, roundingMethod: "floor" });
 }
 
+/** How long something took. */
+export const took = (ms: number): string => (ms < 950 ? `${ms} ms` : `${Math.round(ms / 1000)} s`);
+
 /** Who writes to a target, when it is more than one. */
 export const sayWriters = (writers: TargetStatus["writers"]): string[] =>
   writers.length < 2

@@ -12,13 +12,14 @@ import type { State } from "../state/state.ts";
 import { fieldsOf, putOnce, readText, sourceOf, type MirrorTarget } from "./place.ts";
 
 /** Larger than any segment that is written; what is larger is somebody's file. */
-const MOST = 64 << 20;
+export const MOST = 64 << 20;
 const SMALL = 64 << 10;
 
 export const segmentKey = (writer: string, name: string): Key => ownKey(`${writer}/history/${name}`);
 const writerKey = (writer: string): Key => ownKey(`${writer}/writer.json`);
 
-const parts = new RegExp(`^${OWN_FOLDER.replace(".", "\\.")}/([^/]+)/(writer\\.json|history/(\\d+-\\d+\\.jsonl))$`);
+/** Writer, what it is, and of a segment its name. */
+export const ownParts = new RegExp(`^${OWN_FOLDER.replace(".", "\\.")}/([^/]+)/(writer\\.json|history/(\\d+-\\d+\\.jsonl))$`);
 
 export interface Peers {
   /** Puts this writer's `writer.json`; false when it was there already. */
@@ -31,7 +32,8 @@ export interface Peers {
   whose(to: MirrorTarget, key: Key, sha256: string, call: Call): Promise<string | undefined>;
 }
 
-async function writerAt(target: Target, writer: string, call: Call): Promise<TargetWriter & { readonly joined: unknown }> {
+/** What a writer says of itself at a target. Throws `not-found` when it says nothing. */
+export async function writerAt(target: Target, writer: string, call: Call): Promise<TargetWriter & { readonly joined: unknown }> {
   const { memory_root, host, first_seen, joined } = fieldsOf(await readText(target, writerKey(writer), SMALL, call));
   const text = (value: unknown) => (typeof value === "string" ? value : null);
   return { writer, memory_root: text(memory_root), host: text(host), first_seen: text(first_seen), joined };
@@ -56,7 +58,7 @@ export function createPeers({ segments }: State, clock: Clock): Peers {
     const { id } = await segments.writer();
     const found: { writer: string; key: Key; segment: string | undefined; size: number }[] = [];
     for await (const { key, size } of to.target.list(`${OWN_FOLDER}/`, call)) {
-      const [, writer, , segment] = parts.exec(key) ?? [];
+      const [, writer, , segment] = ownParts.exec(key) ?? [];
       if (writer !== undefined && writer !== id) found.push({ writer, key, segment, size });
     }
     const known = new Set((await segments.writers(to.name)).map(({ writer }) => writer));

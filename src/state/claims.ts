@@ -26,6 +26,8 @@ export const CLAIM_KINDS = {
   token: 1,
   history: 8,
   prune: 1,
+  erase: 1,
+  verify: 1,
 } as const;
 export type ClaimKind = keyof typeof CLAIM_KINDS;
 

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import type { Memory, Status, TargetStatus } from "../../index.ts";
 import { exits, type Cli } from "../cli.ts";
-import { ago, bytes, plural, sayWriters } from "../words.ts";
+import { ago, bytes, plural, sayWriters, took } from "../words.ts";
 
 export function define(command: Command, cli: Cli): void {
   exits(
@@ -51,7 +51,13 @@ function verdict(
   return [true, "Safe: every file is on every target that it goes to, verified."];
 }
 
-function standing({ enabled, state, same_device, last_success_at, pending, failed, code, writers }: TargetStatus): string {
+function sayProven({ last_proven_restore_at: at, proven_restore: proven }: TargetStatus): string[] {
+  if (at === null || proven === null) return [];
+  return [`a restore of ${plural(proven.files, "file")} was proven ${ago(at)}, took ${took(proven.ms)}`];
+}
+
+function standing(target: TargetStatus): string {
+  const { enabled, state, same_device, last_success_at, pending, failed, code, writers } = target;
   if (!enabled) return "disabled";
   const words: Record<Exclude<TargetStatus["state"], "disabled">, string> = {
     ok: "ok",
@@ -66,6 +72,7 @@ function standing({ enabled, state, same_device, last_success_at, pending, faile
     ...(last_success_at === null ? [] : [`last upload ${ago(last_success_at)}`]),
     ...(pending > 0 ? [`${pending} pending`] : []),
     ...(failed > 0 ? [`${failed} failed`] : []),
+    ...sayProven(target),
     ...sayWriters(writers),
   ].join(", ");
 }

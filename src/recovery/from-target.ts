@@ -1,0 +1,518 @@
+/**
+ * A memory root from one target alone. Where nothing was saved yet, its history comes too: files and archive copies first,
+ * then the changelog, then the state that follows from it. Elsewhere what the target holds becomes new versions.
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { AftersaveError, TargetError } from "../core/errors.ts";
+import { assertSavable, isArchiveKey, OWN_FOLDER, parseKey, type ArchiveFolder, type Key } from "../core/key.ts";
+import type { Call, Entry } from "../core/target.ts";
+import { changelogLine, type Details, type Meta, type Version } from "../core/version.ts";
+import { adopt } from "../logs/adopt.ts";
+import { LOG_MODE } from "../logs/files.ts";
+import { digestOfFile, readPieces } from "../memory/content.ts";
+import { moveDurably, writeDurably } from "../memory/durable.ts";
+import { statLive } from "../memory/live.ts";
+import type { Receipt } from "../memory/receipt.ts";
+import type { SaveManager } from "../memory/save-manager.ts";
+import { sha256Of, type MirrorTarget } from "../mirror/place.ts";
+import type { Content } from "../state/saves.ts";
+import type { Range } from "../state/segments.ts";
+import type { Bringing } from "./bringing.ts";
+import { fetchTo, inParallel, type Wanted } from "./fetch.ts";
+import { holdingsOf, isPrunedHere, type Holding, type Holdings } from "./holdings.ts";
+import { changes as changing, leftOf, type Left, type RestorePlan } from "./plan.ts";
+import { rebuild, type RebuildParts } from "./rebuild.ts";
+import { readTold, type BadLine, type Told, type ToldWriter } from "./told.ts";
+
+export interface FromTargetOptions {
+  /** What the files held at this ISO time. */
+  readonly at?: string | undefined;
+  /** Only keys that begin so. */
+  readonly prefix?: string | undefined;
+  /** Answers the plan and changes nothing. */
+  readonly dryRun?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Of the versions that it makes. */
+  readonly meta?: Meta | undefined;
+  readonly onProgress?: ((done: number, of: number, file: string) => void) | undefined;
+}
+
+/** Something that the history names and the target does not give. */
+export interface Missing {
+  readonly file: Key;
+  /** Null: the history does not know what lies there. */
+  readonly version: string | null;
+  readonly sha256: string | null;
+  /**
+   * `absent`: it is not there. `other`: what is there is not it. `held`: it was kept from the targets. `elsewhere`: it goes to other
+   * targets. `pruned`: it was removed there on purpose. `taken`: another file is here in its place, and stays.
+   */
+  readonly why: "absent" | "other" | "held" | "elsewhere" | "pruned" | "taken";
+}
+
+/** A file that becomes what the target holds. */
+export interface FromChange {
+  readonly file: Key;
+  /** Of what is here; null: nothing. */
+  readonly from: string | null;
+  /** Null: it will hold nothing. */
+  readonly to: string | null;
+  readonly size: number;
+  /** The version whose content it is. */
+  readonly version: string | null;
+}
+
+export interface FromTarget {
+  readonly target: string;
+  readonly memory_root: string;
+  /** Nothing was saved here yet: the history comes too. */
+  readonly bare: boolean;
+  readonly dry_run: boolean;
+  /** Lines of the history there, and the time of the newest. */
+  readonly versions: number;
+  readonly until: string | null;
+  readonly writers: readonly ToldWriter[];
+  readonly gaps: readonly Range[];
+  /** Lines of a machine that went on by itself: its files come as new versions, its history does not. */
+  readonly beside: number;
+  readonly bad: readonly BadLine[];
+  /** To be fetched, or fetched: files, archive copies, and their bytes. */
+  readonly files: number;
+  readonly copies: number;
+  readonly bytes: number;
+  /** Files and copies that are here already. */
+  readonly here: number;
+  readonly missing: readonly Missing[];
+  readonly changes: readonly FromChange[];
+  /** The new versions. */
+  readonly receipts: readonly Receipt[];
+  /** Keys that stay as they are, and why. */
+  readonly left: readonly Left[];
+}
+
+export interface FromTargetParts {
+  readonly rebuild: RebuildParts;
+  readonly saves: Pick<SaveManager, "bring" | "saved">;
+  readonly spoolDir: string;
+  readonly open: (target: string) => Promise<MirrorTarget & { readonly concurrency: number }>;
+  /** The log of changes is to be written on. */
+  readonly wake: () => void;
+  /** What the files held at a time, as new versions; of a memory that has the history. */
+  readonly restoreAt: Bringing["restoreAt"];
+  /** The same, as a plan. */
+  readonly planRestoreAt: Bringing["planRestoreAt"];
+  /** A new id; sortable. */
+  readonly newId: () => string;
+}
+
+/** A target as it was found: what it tells, what follows, and what lies there. */
+export interface Found {
+  readonly to: MirrorTarget & { readonly concurrency: number };
+  readonly told: Told;
+  readonly holdings: Holdings;
+  readonly listed: ReadonlyMap<string, Entry>;
+  readonly call: Call;
+}
+
+/** Reads a target's history and lists its files; with `writer`, the history that this one tells. */
+export async function lookAtTarget(
+  to: Found["to"],
+  archive: ArchiveFolder,
+  memoryRoot: string | undefined,
+  call: Call,
+  writer?: string,
+): Promise<Found> {
+  const told = await readTold(to.target, { memoryRoot, writer, archive, concurrency: to.concurrency, call });
+  const listed = new Map<string, Entry>();
+  for await (const entry of to.target.list("", call)) if (!entry.key.startsWith(`${OWN_FOLDER}/`)) listed.set(entry.key, entry);
+  return { to, told, holdings: holdingsOf(told.lines), listed, call };
+}
+
+/** Where at the target the wanted bytes may be, the likely place first; what is listed is trusted only to rule places out. */
+export function* sourcesOf(found: Found, key: Key, content: Content, archive: ArchiveFolder): Generator<Key> {
+  const { listed, holdings, to } = found;
+  const tried = new Set<string>();
+  for (const at of [key, ...holdings.placesOf(content)]) {
+    const entry = listed.get(at);
+    tried.add(at);
+    if (entry ? mayBegin(entry, content) : to.target.traits.listing === "eventual") yield at;
+  }
+  // what a writer found in its way was kept under a name that no history has
+  for (const entry of listed.values())
+    if (!tried.has(entry.key) && entry.size === content.size && isArchiveKey(entry.key, archive) && mayBegin(entry, content))
+      yield entry.key;
+}
+
+const mayBegin = ({ size, hash }: Entry, content: Wanted) =>
+  size > content.size || (size === content.size && (hash?.algo !== "sha256" || hash.hex === content.sha256));
+
+/** Fetches what a key held to `path`, from wherever the target has it: answers from where, or why it is not there. */
+export async function fetchContent(
+  found: Found,
+  key: Key,
+  content: Content,
+  path: string,
+  archive: ArchiveFolder,
+): Promise<{ readonly from: Key } | { readonly why: "absent" | "other" }> {
+  let why: "absent" | "other" = found.listed.has(key) ? "other" : "absent";
+  for (const from of sourcesOf(found, key, content, archive)) {
+    const came = await fetchTo(found.to.target, from, content, path, found.call);
+    if (came === "fetched") return { from };
+    if (came === "other" && from === key) why = "other";
+  }
+  return { why };
+}
+
+/** What the history says should be at this target: the files, then the archive copies that were not pruned where it was told. */
+export function expectedOf({ holdings }: Found): { readonly holding: Holding; readonly copy: boolean }[] {
+  return [
+    ...[...holdings.files.values()].map((holding) => ({ holding, copy: false })),
+    ...[...holdings.copies.values()].filter((copy) => !isPrunedHere(copy)).map((holding) => ({ holding, copy: true })),
+  ];
+}
+
+/** Why something is no loss of the target's, if it is none. */
+function excuse({ to, holdings }: Found, key: Key, routed: RebuildParts["targetsFor"]): Missing["why"] | undefined {
+  if (holdings.copies.get(key)?.prunedFrom.includes(to.name)) return "pruned";
+  if (holdings.keptBack.has(key)) return "held";
+  const targets = routed(key);
+  return targets.length > 0 && !targets.includes(to.name) ? "elsewhere" : undefined;
+}
+
+/** Our temporary file beside a file that is being fetched: the same one when it is fetched again. */
+const besideOf = (path: string, key: Key) =>
+  join(dirname(path), `.${createHash("sha256").update(key).digest("hex").slice(0, 12)}.aftersave-tmp`);
+
+/**
+ * Restores from a target. Plan first: `dryRun` answers it. It can be repeated after an interruption and goes on; what is here
+ * already is not fetched again. Throws `E_HISTORY` when the target tells no history, `E_USAGE` for a prefix where the history
+ * must come too, and what the target throws.
+ */
+export async function restoreFrom(parts: FromTargetParts, target: string, options: FromTargetOptions = {}): Promise<FromTarget> {
+  const { state, archive } = parts.rebuild;
+  const to = await parts.open(target);
+  const call = { signal: options.signal };
+  const isBare = async () => (await state.saves.last()) === undefined;
+  if (!(await isBare())) {
+    const found = await lookAtTarget(to, archive, await ourRootAt(parts, to, call), call);
+    const told = found.told.lines.at(-1);
+    const isOurs = told !== undefined && (await state.saves.version(told.version))?.sum === told.sum;
+    if (options.at !== undefined && isOurs) return atTime(parts, found, options.at, options);
+    return again(parts, found, options, new Set());
+  }
+  if (options.prefix !== undefined && options.at === undefined)
+    throw new AftersaveError(
+      "E_USAGE",
+      "nothing was saved here yet, so a prefix cannot be restored alone: its history is everybody's",
+      {
+        hint: `Run \`aftersave restore --from ${target}\`; files that you do not want can be archived then.`,
+      },
+    );
+  const found = await lookAtTarget(to, archive, undefined, call);
+  const plan = await planBare(parts, found);
+  if (options.dryRun) return { ...plan.report, dry_run: true };
+  const release = await state.claims.take("rebuild", "rebuild", { waitMs: 600_000, signal: options.signal });
+  let fetched: Awaited<ReturnType<typeof fetchAll>>;
+  try {
+    if (!(await isBare())) throw savedMeanwhile();
+    fetched = await fetchAll(parts, found, plan.todo, options);
+    if (!(await isBare())) throw savedMeanwhile();
+    await writeChangelog(parts.rebuild.changelog, found.told);
+    await rebuild(parts.rebuild, null);
+  } finally {
+    release();
+  }
+  parts.wake();
+  for (const key of fetched.inTheWay) await parts.saves.saved(parts.rebuild.places.pathOf(key)); // what was here is a version, and is kept
+  const second = await again(parts, found, { ...options, at: undefined, prefix: undefined }, fetched.exact);
+  const then = options.at === undefined ? undefined : await atTime(parts, found, options.at, options);
+  const lacking = [...plan.report.missing, ...fetched.missing];
+  const named = new Set(lacking.map(({ file }) => file));
+  const missing = [...lacking, ...second.missing.filter(({ file, version }) => version === null && !named.has(file))];
+  const isHere = new Set(second.changes.map(({ file, to }) => `${to} ${file}`));
+  return {
+    ...plan.report,
+    files: fetched.files,
+    copies: fetched.copies,
+    bytes: fetched.bytes,
+    missing: missing.filter(({ file, sha256 }) => !isHere.has(`${sha256} ${file}`)),
+    changes: [...second.changes, ...(then?.changes ?? [])],
+    receipts: [...second.receipts, ...(then?.receipts ?? [])],
+    left: [...second.left, ...(then?.left ?? [])],
+  };
+}
+
+/** What the files held at a time, where the whole history is here by now. */
+async function atTime(parts: FromTargetParts, found: Found, at: string, options: FromTargetOptions): Promise<FromTarget> {
+  const { prefix = "", dryRun, meta, signal } = options;
+  const told = (plan: RestorePlan): FromTarget => ({
+    ...reportOf(found),
+    files: plan.files,
+    bytes: plan.bytes,
+    changes: plan.actions.filter(changing).map(({ file, now, becomes, restores }) => ({
+      file,
+      from: now?.sha256 ?? null,
+      to: becomes?.sha256 ?? null,
+      size: becomes?.size ?? 0,
+      version: restores,
+    })),
+    left: plan.left,
+  });
+  if (dryRun) return { ...told(await parts.planRestoreAt(at, prefix)), dry_run: true };
+  const { plan, receipts, left } = await parts.restoreAt(at, prefix, meta, { signal });
+  return { ...told(plan), receipts, left };
+}
+
+const savedMeanwhile = () =>
+  new AftersaveError("E_BUSY", "another process saved something here while the history was being fetched", {
+    hint: "End it, then run the same command again: what is here by then becomes a version of its own.",
+  });
+
+/** Our own history at a place where several memory roots write, if it is there; else that of the place's owner. */
+async function ourRootAt({ rebuild: { state, archive } }: FromTargetParts, to: Found["to"], call: Call) {
+  const own = await state.saves.rootId();
+  const told = await readTold(to.target, { archive, concurrency: to.concurrency, call }).catch((error: unknown) => {
+    if (error instanceof AftersaveError && error.code === "E_HISTORY") return undefined;
+    throw error;
+  });
+  return told === undefined || (own !== undefined && told.others.includes(own)) ? own : told.memoryRoot;
+}
+
+const reportOf = (found: Found): FromTarget => ({
+  target: found.to.name,
+  memory_root: found.told.memoryRoot,
+  bare: false,
+  dry_run: false,
+  versions: found.told.lines.length,
+  until: found.told.lines.at(-1)?.timestamp ?? null,
+  writers: found.told.writers,
+  gaps: found.told.gaps,
+  beside: found.told.beside.length,
+  bad: found.told.bad,
+  files: 0,
+  copies: 0,
+  bytes: 0,
+  here: 0,
+  missing: [],
+  changes: [],
+  receipts: [],
+  left: [],
+});
+
+interface Todo {
+  readonly holding: Holding;
+  readonly copy: boolean;
+  readonly path: string;
+}
+
+async function planBare(parts: FromTargetParts, found: Found): Promise<{ report: FromTarget; todo: Todo[] }> {
+  const { places, archive, targetsFor } = parts.rebuild;
+  const todo: Todo[] = [];
+  const missing: Missing[] = [];
+  let here = 0;
+  for (const { holding, copy } of expectedOf(found)) {
+    const { key, version, sha256 } = holding;
+    const lack = (why: Missing["why"]) => missing.push({ file: key, version, sha256, why });
+    const place = copy ? places.place(key) : places.savable(key);
+    if (place.stats?.size === holding.size && (await digestOfFile(place.path))?.sha256 === sha256) here++;
+    else if (place.key !== key || (copy && place.stats)) lack("taken");
+    else if (sourcesOf(found, key, holding, archive).next().done)
+      lack(excuse(found, key, targetsFor) ?? (found.listed.has(key) ? "other" : "absent"));
+    else todo.push({ holding, copy, path: place.path });
+  }
+  for (const { file, version, sha256 } of found.holdings.heldAside) missing.push({ file, version, sha256, why: "held" });
+  const copies = todo.filter(({ copy }) => copy).length;
+  const bytes = todo.reduce((sum, { holding }) => sum + holding.size, 0);
+  const files = todo.length - copies;
+  return { report: { ...reportOf(found), bare: true, files, copies, bytes, here, missing }, todo };
+}
+
+async function fetchAll(parts: FromTargetParts, found: Found, todo: readonly Todo[], { onProgress }: FromTargetOptions) {
+  const { heads, archive, targetsFor } = parts.rebuild;
+  const missing: Missing[] = [];
+  const inTheWay: Key[] = [];
+  /** Keys that hold here just what they hold there. */
+  const exact = new Set<Key>();
+  let [files, copies, bytes, done] = [0, 0, 0, 0];
+  await inParallel(todo, found.to.concurrency, async ({ holding, copy, path }) => {
+    const { key, version, sha256, size, base } = holding;
+    const temporary = besideOf(path, key);
+    const came = await fetchContent(found, key, holding, temporary, archive);
+    onProgress?.(++done, todo.length, key);
+    if ("why" in came) {
+      missing.push({ file: key, version, sha256, why: excuse(found, key, targetsFor) ?? came.why });
+      return;
+    }
+    if (!statLive(path)) await moveDurably(temporary, path);
+    else {
+      if (copy) missing.push({ file: key, version, sha256, why: "taken" });
+      else {
+        await heads.create(base, () => readPieces(temporary), 0o666);
+        inTheWay.push(key);
+      }
+      await rm(temporary, { force: true });
+    }
+    if (came.from === key && found.listed.get(key)?.size === size && !inTheWay.includes(key)) exact.add(key);
+    if (copy) copies++;
+    else files++;
+    bytes += size;
+  });
+  return { missing, inTheWay, exact, files, copies, bytes };
+}
+
+/** The history as the file that it was; lines of the original's that are there already stay in front. */
+async function writeChangelog(path: string, { lines }: Told): Promise<void> {
+  const { found } = await adopt(path);
+  await writeDurably(
+    path,
+    async function* () {
+      if (found === "lines") for await (const piece of createReadStream(path)) yield piece as Buffer;
+      let text = "";
+      for (const line of lines) {
+        text += `${changelogLine(line)}\n`;
+        if (text.length < 1 << 16) continue;
+        yield Buffer.from(text);
+        text = "";
+      }
+      yield Buffer.from(text);
+    },
+    { mode: LOG_MODE },
+  );
+}
+
+interface Change extends Holding {
+  /** Of what is here; null: nothing. */
+  readonly from: string | null;
+}
+
+/** What the target's files hold, or held at a time, and what of it is not so here. `same`: keys known to be equal. */
+async function compare(
+  { rebuild: { places, archive, targetsFor } }: FromTargetParts,
+  found: Found,
+  { at, prefix = "" }: FromTargetOptions,
+  same: ReadonlySet<Key>,
+): Promise<{ changes: Change[]; missing: Missing[]; here: number }> {
+  const below = prefix.replace(/\/+$/, "");
+  const isMeant = (key: Key) => !same.has(key) && (below === "" || key === below || key.startsWith(`${below}/`));
+  const missing: Missing[] = [];
+  const changes: Change[] = [];
+  let here = 0;
+  const lack = ({ key, version, sha256 }: Holding) =>
+    missing.push({ file: key, version, sha256, why: excuse(found, key, targetsFor) ?? "absent" });
+  const look = async (holding: Holding) => {
+    const from = (await digestOfFile(places.savable(holding.key).path))?.sha256 ?? null;
+    if (from === holding.sha256) here++;
+    else changes.push({ ...holding, from });
+  };
+  if (at !== undefined) {
+    for (const holding of found.holdings.at(at).values()) {
+      if (!isMeant(holding.key)) continue;
+      if (sourcesOf(found, holding.key, holding, archive).next().done) lack(holding);
+      else await look(holding);
+    }
+    return { changes, missing, here };
+  }
+  const { files } = found.holdings;
+  const [told, beside] = [versionsOf(found.told.lines), versionsOf(found.told.beside)];
+  for (const entry of found.listed.values()) {
+    const key = memoryKey(entry.key, archive);
+    if (key === undefined || !isMeant(key)) continue;
+    const sha256 = await sha256Of(found.to.target, entry, found.call);
+    const as = (version: string): Holding => ({ key, version, sha256, size: entry.size, base: version });
+    const now = files.get(key);
+    const [older, theirs] = [told.get(key)?.get(sha256), beside.get(key)?.get(sha256)];
+    if (now?.sha256 === sha256) await look(now);
+    else if (older !== undefined) {
+      if (now === undefined) continue; // it was archived since; nothing is removed at a target
+      if (!sourcesOf(found, key, now, archive).next().done) await look(now);
+      else if (statLive(places.savable(key).path)) lack(now);
+      else await look(as(older)); // better than nothing
+    } else if (theirs !== undefined) await look(as(theirs));
+    else missing.push({ file: key, version: null, sha256, why: "other" });
+  }
+  for (const holding of found.holdings.files.values()) if (isMeant(holding.key) && !found.listed.has(holding.key)) lack(holding);
+  return { changes, missing, here };
+}
+
+/** Makes new versions of what the target's files hold, or held at a time. */
+async function again(
+  parts: FromTargetParts,
+  found: Found,
+  options: FromTargetOptions,
+  same: ReadonlySet<Key>,
+): Promise<FromTarget> {
+  const { state, places, archive } = parts.rebuild;
+  const { dryRun = false, meta = {}, signal, onProgress } = options;
+  const { changes, missing, here } = await compare(parts, found, options, same);
+  const told = (some: readonly Change[]) => ({
+    ...reportOf(found),
+    files: some.length,
+    bytes: some.reduce((sum, { size }) => sum + size, 0),
+    here,
+    changes: some.map(({ key, from, sha256, size, version }) => ({ file: key, from, to: sha256, size, version })),
+  });
+  if (dryRun) return { ...told(changes), missing, dry_run: true };
+
+  const receipts: Receipt[] = [];
+  const left: Left[] = [];
+  const id = parts.newId();
+  const who: Meta = {
+    ...meta,
+    tool: meta.tool ?? "aftersave restore",
+    session_id: meta.session_id ?? `restore-${id}`,
+    reason: meta.reason ?? `restored from ${found.to.name}`,
+  };
+  const spool = join(parts.spoolDir, `from-${id}`);
+  const bring = async ({ key, version, sha256, size, base, from }: Change) => {
+    const came = await fetchContent(found, key, { sha256, size, base }, spool, archive);
+    if ("why" in came) {
+      missing.push({ file: key, version, sha256, why: came.why });
+      return;
+    }
+    const details: Details = (await state.saves.version(version)) ? { restores: version } : {};
+    const call = { if_sha256: from, signal };
+    receipts.push(await parts.saves.bring("restore", places.pathOf(key), () => readPieces(spool), details, who, call));
+  };
+  for (const [done, change] of changes.entries()) {
+    signal?.throwIfAborted();
+    try {
+      await bring(change);
+    } catch (error) {
+      if (signal?.aborted || error instanceof TargetError) throw error;
+      left.push(leftOf(change.key, error));
+    } finally {
+      await rm(spool, { force: true });
+    }
+    onProgress?.(done + 1, changes.length, change.key);
+  }
+  const restored = new Set(receipts.map(({ file }) => file));
+  return { ...told(changes.filter(({ key }) => restored.has(key))), missing, receipts, left };
+}
+
+/** A file's key, if it is one that a save could have had; archive copies are none. */
+function memoryKey(text: string, archive: ArchiveFolder): Key | undefined {
+  try {
+    const key = parseKey(text);
+    if (isArchiveKey(key, archive)) return undefined;
+    assertSavable(key, archive);
+    return key;
+  } catch (error) {
+    if (error instanceof AftersaveError) return undefined;
+    throw error;
+  }
+}
+
+/** Key → hash → the newest version with it. */
+function versionsOf(lines: readonly Version[]): Map<Key, Map<string, string>> {
+  const versions = new Map<Key, Map<string, string>>();
+  for (const { file, sha256, version } of lines) {
+    if (sha256 === null) continue;
+    const known = versions.get(file) ?? new Map<string, string>();
+    versions.set(file, known.set(sha256, version));
+  }
+  return versions;
+}
