@@ -1,0 +1,115 @@
+/**
+ * How much a version changed.
+ * @module
+ */
+import { AftersaveError, errnoOf } from "../core/errors.ts";
+import type { Version } from "../core/version.ts";
+import { readPieces } from "../memory/content.ts";
+import type { Heads } from "../memory/heads.ts";
+import type { Places } from "../memory/places.ts";
+import type { Versions } from "../memory/versions.ts";
+import type { Saves, Whereabouts } from "../state/saves.ts";
+import { countChange, isText } from "../text/lines.ts";
+
+/** Lines that came and went, a changed one counted as both; null where they cannot be told: not text, too long, or gone. */
+export interface Change {
+  readonly added: number | null;
+  readonly removed: number | null;
+  /** By how many bytes the file grew. */
+  readonly bytes: number;
+}
+
+export interface StatsParts {
+  readonly saves: Saves;
+  readonly versions: Versions;
+  readonly heads: Heads;
+  readonly places: Places;
+}
+
+/** Longer content is not read to count its lines. */
+const MOST_BYTES = 4 << 20;
+/** A comparison that takes longer is given up: then what differs counts as a whole. */
+const TIMEOUT_MS = 200;
+const NEWLINE = 0x0a;
+
+const NOBODY_KNOWS = { added: null, removed: null };
+
+/** The bytes [from, to) of what begins with a base, where this machine has it. */
+async function pieceOf({ heads, places }: StatsParts, where: Whereabouts, from: number, to: number): Promise<Buffer | undefined> {
+  const { content, inHead, copy } = where;
+  const paths = [...(inHead ? [heads.path(content.base)] : []), ...(copy && !copy.pruned ? [places.pathOf(copy.key)] : [])];
+  for (const path of paths)
+    try {
+      const pieces: Buffer[] = [];
+      for await (const piece of readPieces(path, from, to)) pieces.push(Buffer.from(piece));
+      const bytes = Buffer.concat(pieces);
+      if (bytes.length === to - from) return bytes;
+    } catch (error) {
+      if (errnoOf(error) === "") throw error;
+    }
+  return undefined;
+}
+
+const linesIn = (bytes: Uint8Array): number => {
+  let lines = bytes.length > 0 && bytes.at(-1) !== NEWLINE ? 1 : 0;
+  for (const byte of bytes) if (byte === NEWLINE) lines++;
+  return lines;
+};
+
+async function wholeOf({ versions }: StatsParts, version: Version | undefined): Promise<Buffer | undefined> {
+  const source = version && (await versions.content(version));
+  const pieces: Uint8Array[] = [];
+  if (source) for await (const piece of source.open()) pieces.push(piece);
+  return Buffer.concat(pieces);
+}
+
+async function linesOf(
+  parts: StatsParts,
+  before: Version | undefined,
+  after: Version,
+): Promise<Pick<Change, "added" | "removed">> {
+  if ((before?.sha256 ?? null) === after.sha256) return { added: 0, removed: 0 };
+  const [from, to] = [before?.size ?? 0, after.size ?? 0];
+  const [old, now] = [before && (await parts.saves.whereabouts(before.version)), await parts.saves.whereabouts(after.version)];
+  const grew = from === 0 || (old !== undefined && old.content.base === now?.content.base && to >= from);
+  if (now && grew) {
+    if (to - from > MOST_BYTES) return NOBODY_KNOWS;
+    const start = Math.max(0, from - 1);
+    const tail = await pieceOf(parts, now, start, to);
+    if (tail) {
+      const added = tail.subarray(from - start);
+      const continues = from > 0 && tail[0] !== NEWLINE;
+      if (added.includes(0)) return NOBODY_KNOWS;
+      return { added: linesIn(added), removed: continues && added.length > 0 ? 1 : 0 };
+    }
+  }
+  if (Math.max(from, to) > MOST_BYTES) return NOBODY_KNOWS;
+  const [a, b] = [await wholeOf(parts, before), await wholeOf(parts, after)];
+  if (!a || !b || !isText(a) || !isText(b)) return NOBODY_KNOWS;
+  return (await countChange(a, b, { timeoutMs: TIMEOUT_MS })) ?? NOBODY_KNOWS;
+}
+
+/** What changed from `before` (undefined: there was nothing) to `after`. Of an append only what it added is read. */
+export async function changeBetween(parts: StatsParts, before: Version | undefined, after: Version): Promise<Change> {
+  const bytes = (after.size ?? 0) - (before?.size ?? 0);
+  try {
+    return { ...(await linesOf(parts, before, after)), bytes };
+  } catch (error) {
+    if (!(error instanceof AftersaveError) || error.code !== "E_CONTENT_GONE") throw error;
+    return { ...NOBODY_KNOWS, bytes };
+  }
+}
+
+/** Several changes as one. What cannot be told of one of them cannot be told of all. */
+export function sumOf(changes: readonly Change[]): Change {
+  const all = (of: (change: Change) => number | null) =>
+    changes.reduce<number | null>((sum, change) => {
+      const n = of(change);
+      return sum === null || n === null ? null : sum + n;
+    }, 0);
+  return {
+    added: all(({ added }) => added),
+    removed: all(({ removed }) => removed),
+    bytes: changes.reduce((sum, change) => sum + change.bytes, 0),
+  };
+}
