@@ -59,8 +59,10 @@ export async function bytesOf(source: Source | undefined): Promise<Buffer | unde
   return Buffer.concat(pieces);
 }
 
+type ByPath = Extract<Difference, { readonly by: "path" }>;
+
 /** By path, when both sides are JSON; a side that holds nothing goes with any other. */
-async function byPath(a: string | undefined, b: string | undefined): Promise<Difference | undefined> {
+async function byPath(a: string | undefined, b: string | undefined): Promise<ByPath | undefined> {
   const [from, to] = [a === undefined ? undefined : jsonOf(a), b === undefined ? undefined : jsonOf(b)];
   if ((a !== undefined && from === undefined) || (b !== undefined && to === undefined)) return undefined;
   const changes: PathChange[] =
@@ -89,7 +91,7 @@ export async function compare(
   if (by === "path" || (by === undefined && extname(file).toLowerCase() === ".json")) {
     const paths = await byPath(a && from, b && to);
     // the same values, written in another way: only the lines can tell what
-    if (paths && (by === "path" || from === to || (paths.added ?? 0) + (paths.removed ?? 0) > 0)) return paths;
+    if (paths && (by === "path" || from === to || paths.changes.length > 0)) return paths;
     if (by === "path")
       throw new AftersaveError("E_USAGE", `${file} cannot be compared by path: it is not JSON in both versions`, {
         hint: "Compare it with --by line. Numbers of 16 digits and more, and values nested 500 deep, count as no JSON here.",

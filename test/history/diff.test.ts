@@ -23,9 +23,12 @@ const side = ({ parts }: Hunk, kind: "added" | "removed") =>
 function patched(a: string, hunks: readonly Hunk[]): string {
   const lines = linesOf(a);
   let moved = 0;
+  let end = -1;
   for (const hunk of hunks) {
     const { from_line, from_lines, to_line, to_lines } = hunk;
     const at = (from_lines === 0 ? from_line : from_line - 1) + moved;
+    expect(at).toBeGreaterThan(end); // what touches is one hunk
+    end = at + to_lines;
     expect(to_lines === 0 ? to_line : to_line - 1).toBe(at);
     expect(lines.slice(at, at + from_lines).join("")).toBe(side(hunk, "removed"));
     const after = linesOf(side(hunk, "added"));
