@@ -167,24 +167,49 @@ export async function takeBack(parts: PlanParts, key: Key, asked: ReadonlySet<st
  * there by a merge of three: base what it made, ours what is there, theirs what was there before.
  */
 async function without(
-  { versions }: PlanParts,
+  parts: PlanParts,
   now: Held,
   steps: readonly Step[],
   goes: (step: Step) => boolean,
 ): Promise<Held | string> {
-  let held = now;
+  const stretches: { readonly from: number; readonly to: number }[] = [];
   for (let at = 0; at < steps.length; at++) {
     const from = at;
     for (let step = steps[at]; step && goes(step); step = steps[++at]) checkPast(step, steps[at + 1]);
-    if (at === from) continue;
-    const base = await heldBy(versions, steps[from]?.version);
-    const theirs = await heldBy(versions, steps[at]?.version);
-    const merged = await merge(held, base, theirs, steps[from - 1]?.version.op);
-    if (typeof merged === "string") return merged;
-    held = merged;
+    if (at > from) stretches.push({ from, to: at });
   }
-  return held;
+  const held = stretches.length > 1 ? reader(parts) : (version: Version | undefined) => heldBy(parts.versions, version);
+  let left = now;
+  for (const { from, to } of stretches) {
+    const [base, theirs] = [await held(steps[from]?.version), await held(steps[to]?.version)];
+    const merged = await merge(left, base, theirs, steps[from - 1]?.version.op);
+    if (typeof merged === "string") return merged;
+    left = merged;
+  }
+  return left;
 }
+
+/** Reads what versions of one key held, newest first. What lies in one growing copy is read once: the others are beginnings of it. */
+function reader({ saves, versions }: PlanParts): (version: Version | undefined) => Promise<Held> {
+  let copy: { readonly base: string; readonly bytes: Buffer } | undefined;
+  return async (version) => {
+    const content = version && (await saves.whereabouts(version.version))?.content;
+    if (version && content && copy?.base === content.base && content.size <= copy.bytes.length)
+      return inMemory(copy.bytes.subarray(0, content.size), content.sha256, version.version);
+    const held = await heldBy(versions, version);
+    const bytes = await bytesOf(held);
+    if (content && bytes) copy = { base: content.base, bytes };
+    return held;
+  };
+}
+
+const inMemory = (bytes: Buffer, sha256: string, version?: string): Held => ({
+  bytes: { sha256, size: bytes.length },
+  version,
+  async *open() {
+    yield bytes;
+  },
+});
 
 /** An erased line no longer says what was there: then what was there before a step is not known. */
 function checkPast({ version }: Step, before: Step | undefined): void {
@@ -204,15 +229,7 @@ async function merge(ours: Held, base: Held, theirs: Held, above: Version["op"] 
   if (merged.length === 0 && (!theirs.bytes || !ours.bytes)) return NOTHING;
   if (!ours.bytes) return "someone removed the file since";
   if (typeof merged === "string") return merged;
-  const sha256 = createHash("sha256").update(merged).digest("hex");
-  const bytes = { sha256, size: merged.length };
-  return {
-    bytes,
-    version: undefined,
-    async *open() {
-      yield merged;
-    },
-  };
+  return inMemory(merged, createHash("sha256").update(merged).digest("hex"));
 }
 
 const NEWLINE = 10;
