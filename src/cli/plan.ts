@@ -53,9 +53,9 @@ export async function carryOut(cli: Cli, memory: Memory, plan: RestorePlan, flag
     return;
   }
   if (flags.yes !== true) {
-    if (!process.stdin.isTTY || !process.stderr.isTTY || out.json) throw unasked(plan, said, out);
+    if (!canAsk(out)) throw unasked(plan, said, out);
     out.fail(said());
-    if (!(await agreed())) {
+    if (!(await agreed("Bring this back?"))) {
       out.fail("Nothing was changed.");
       cli.exit = EXIT.failed;
       return;
@@ -79,12 +79,15 @@ function unasked(plan: RestorePlan, said: () => string, out: Output): AftersaveE
   });
 }
 
+/** Whether there is someone to ask. */
+export const canAsk = ({ json }: Output): boolean => process.stdin.isTTY && process.stderr.isTTY && !json;
+
 /** No answer is a no. */
-async function agreed(): Promise<boolean> {
+export async function agreed(question: string): Promise<boolean> {
   const terminal = createInterface({ input: process.stdin, output: process.stderr, terminal: false });
   try {
     const closed = once(terminal, "close").then(() => "");
-    const said = await Promise.race([terminal.question("Bring this back? [y/N] "), closed]);
+    const said = await Promise.race([terminal.question(`${question} [y/N] `), closed]);
     return /^\s*y(es)?\s*$/i.test(said);
   } finally {
     terminal.close();

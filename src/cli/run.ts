@@ -35,6 +35,8 @@ const commands: Readonly<Record<string, Entry>> = {
   ingest: { done: CHANGES, summary: "take save events as JSON Lines on stdin", load: () => import("./commands/ingest.ts") },
   flush: { done: UPLOADS, summary: "upload all that is pending", load: () => import("./commands/flush.ts") },
   sweep: { done: CHANGES, summary: "version changes that others made", load: () => import("./commands/sweep.ts") },
+  pin: { done: CHANGES, summary: "keep a version whatever the rules say", load: () => import("./commands/pin.ts") },
+  prune: { done: CHANGES, summary: "remove archive copies that no rule keeps", load: () => import("./commands/prune.ts") },
   targets: {
     done: "`aftersave targets` says what is so",
     summary: "list the targets, or join one that another memory root owns",

@@ -3,15 +3,16 @@
  * the next `prune` (or the next open, for the files here) removes what the lines say and is still there.
  * @module
  */
-import { lstat, unlink } from "node:fs/promises";
+import { unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Clock } from "../core/clock.ts";
-import { AftersaveError, asAftersaveError, errnoOf, type ErrorCode } from "../core/errors.ts";
+import { AftersaveError, asAftersaveError, type ErrorCode } from "../core/errors.ts";
 import { foldKey, type Key } from "../core/key.ts";
 import type { Call } from "../core/target.ts";
 import { actorOf, NO_KEY, type Actor, type Meta } from "../core/version.ts";
 import { fsyncFolder } from "../logs/files.ts";
 import { digestOfFile } from "../memory/content.ts";
+import { identityOf, statLive } from "../memory/live.ts";
 import type { Places } from "../memory/places.ts";
 import { closes, kindOf, type MirrorTarget } from "../mirror/place.ts";
 import type { ArchiveCopy } from "../state/saves.ts";
@@ -193,12 +194,19 @@ async function pruneHere(
   for (const batch of batches(here)) {
     if (signal?.aborted) break;
     const ours: Removal[] = [];
+    const seen = new Map<Key, string>();
     for (const removal of batch) {
-      const copy = await state.saves.archiveCopy(removal.copy);
-      if (copy && (await look(parts, copy)) !== "changed") ours.push(removal);
-      else tally.leave(removal.copy, HERE, changed(removal.copy));
+      try {
+        const copy = await state.saves.archiveCopy(removal.copy);
+        const looked = copy && (await look(parts, copy));
+        if (!looked || looked.is === "changed") throw changed(removal.copy);
+        ours.push(removal);
+        seen.set(removal.copy, looked.seen);
+      } catch (error) {
+        tally.leave(removal.copy, HERE, asAftersaveError(error, `looking at ${removal.copy}`));
+      }
     }
-    await removeFiles(parts, await tell(parts, ours, HERE, actor, tally), tally, progress);
+    await removeFiles(parts, await tell(parts, ours, HERE, actor, tally), tally, { seen, progress });
   }
   await state.setMeta(PRUNING, "");
   await step?.("ended");
@@ -214,33 +222,29 @@ async function finishHere(parts: Pick<PruneParts, "state" | "places">, tally: Ta
   await state.setMeta(PRUNING, "");
 }
 
-/**
- * Whether a file is the archive copy that we made. Nothing writes to a copy, so one of the right size that was last written before
- * it became one is ours without being read; any other is read.
- */
-async function look(
-  { state, places }: Pick<PruneParts, "state" | "places">,
-  copy: ArchiveCopy,
-): Promise<"ours" | "changed" | "gone"> {
-  const path = places.pathOf(copy.key);
-  try {
-    const stats = await lstat(path);
-    if (!stats.isFile() || stats.size !== copy.size) return "changed";
-    const made = await state.saves.version(copy.version);
-    if (made && stats.mtimeMs < Date.parse(made.timestamp)) return "ours";
-    return (await digestOfFile(path))?.sha256 === copy.sha256 ? "ours" : "changed";
-  } catch (error) {
-    if (["ENOENT", "ENOTDIR"].includes(errnoOf(error))) return "gone";
-    throw error;
-  }
+/** A look at a copy's file. */
+interface Looked {
+  readonly is: "ours" | "changed" | "gone";
+  /** The file's identity: while it is the same, so are the bytes. */
+  readonly seen: string;
 }
 
-/** Removes copies that a line says were pruned here, those that are still ours. */
+/** Whether a file is the archive copy that we made. It is read: what someone wrote in its place is theirs, whatever its length and time say. */
+async function look({ places }: Pick<PruneParts, "places">, { key, size, sha256 }: ArchiveCopy): Promise<Looked> {
+  const path = places.pathOf(key);
+  const stats = statLive(path);
+  const seen = identityOf(stats);
+  if (!stats) return { is: "gone", seen };
+  if (!stats.isFile() || stats.size !== BigInt(size)) return { is: "changed", seen };
+  return { is: (await digestOfFile(path))?.sha256 === sha256 ? "ours" : "changed", seen };
+}
+
+/** Removes copies that a line says were pruned here, those that are still ours. `seen`: identities of files that were just read. */
 async function removeFiles(
   parts: Pick<PruneParts, "state" | "places"> & { readonly step?: PruneParts["step"] },
   keys: readonly Key[],
   tally: Tally,
-  progress?: () => void,
+  { seen, progress }: { readonly seen?: ReadonlyMap<Key, string>; readonly progress?: () => void } = {},
 ): Promise<void> {
   const folders = new Set<string>();
   for (const key of keys) {
@@ -249,9 +253,10 @@ async function removeFiles(
     if (!copy?.pruned) continue;
     const path = parts.places.pathOf(key);
     try {
-      const found = await look(parts, copy);
-      if (found === "changed") tally.leave(key, HERE, changed(key));
-      if (found !== "ours") continue;
+      const now = identityOf(statLive(path));
+      const is = now !== "" && now === seen?.get(key) ? "ours" : (await look(parts, copy)).is;
+      if (is === "changed") tally.leave(key, HERE, changed(key));
+      if (is !== "ours") continue;
       await unlink(path);
       folders.add(dirname(path));
       tally.remove(HERE, copy.size);
@@ -291,17 +296,21 @@ async function removeOwed(
     for (let next = await owed.next(); !next.done; next = await owed.next()) yield next.value.key;
   })();
   let stopped: AftersaveError | undefined;
+  const remove = async (to: MirrorTarget, key: Key) => {
+    try {
+      if (stopped) throw stopped;
+      await removeAt(parts, to, key, tally, signal);
+    } catch (error) {
+      if (signal?.aborted) throw error;
+      const known = asAftersaveError(error, `removing ${key} from ${name}`);
+      tally.leave(key, name, known);
+      if (closes.has(known.code)) stopped = known;
+    }
+  };
   const work = async (to: MirrorTarget) => {
     for await (const key of queue) {
       signal?.throwIfAborted();
-      if (stopped) tally.leave(key, name, stopped);
-      else
-        await removeAt(parts, to, key, tally, signal).catch((error: unknown) => {
-          if (signal?.aborted) throw error;
-          const known = asAftersaveError(error, `removing ${key} from ${name}`);
-          tally.leave(key, name, known);
-          if (closes.has(known.code)) stopped = known;
-        });
+      await remove(to, key);
       progress();
     }
   };
@@ -347,7 +356,7 @@ async function removeAt(
 async function isElsewhere(parts: PruneParts, target: string, key: Key, sha256: string): Promise<boolean> {
   const { state, targets } = parts;
   const copy = await state.saves.archiveCopy(key);
-  if (copy && !copy.pruned && copy.sha256 === sha256 && (await look(parts, copy)) === "ours") return true;
+  if (copy && !copy.pruned && copy.sha256 === sha256 && (await look(parts, copy)).is === "ours") return true;
   for (const { name } of targets)
     if (
       name !== target &&

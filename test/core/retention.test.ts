@@ -78,8 +78,10 @@ describe("restic's forget policy", () => {
     const days = Array.from({ length: 36_525 }, (_, n) => ({ time: start + (36_524 - n) * DAY, tags: [] }));
     const rule: Rule = { keep_daily: 7, keep_weekly: 5, keep_monthly: 12, keep_yearly: 75 };
     const reasons = keptBy(rule, days, utc, never);
-    const with_ = (name: string) => reasons.filter((each) => each.some((reason) => reason.startsWith(name))).length;
-    expect([with_("keep_daily"), with_("keep_weekly"), with_("keep_monthly"), with_("keep_yearly")]).toEqual([7, 5, 12, 75]);
+    const keptFor = (name: string) => reasons.filter((each) => each.some((reason) => reason.startsWith(name))).length;
+    expect([keptFor("keep_daily"), keptFor("keep_weekly"), keptFor("keep_monthly"), keptFor("keep_yearly")]).toEqual([
+      7, 5, 12, 75,
+    ]);
     const all = reasons.filter((each) => each.length > 0).length;
     expect(all).toBeGreaterThanOrEqual(7 + 4 + 11 + 74 - 1);
     expect(all).toBeLessThanOrEqual(7 + 4 + 12 + 75);
