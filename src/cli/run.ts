@@ -64,6 +64,10 @@ const commands: Readonly<Record<string, Entry>> = {
   status: { summary: "say whether the memory is safe", load: () => import("./commands/status.ts") },
   history: { summary: "show what was saved and decided, and by whom", load: () => import("./commands/history.ts") },
   blame: { summary: "name who wrote each line of a memory file", load: () => import("./commands/blame.ts") },
+  verify: {
+    summary: "check that nothing that was accepted was altered, here and at a target",
+    load: () => import("./commands/verify.ts"),
+  },
   log: { summary: "show uploads, archives or changes", load: () => import("./commands/log.ts") },
   doctor: { summary: "look for what is wrong, with cause and cure", load: () => import("./commands/doctor.ts") },
   worker: { summary: "upload in the background", hidden: true, load: () => import("./commands/worker.ts") },

@@ -14,7 +14,7 @@ import type { State } from "../state/state.ts";
 import type { Peers } from "./joined.ts";
 import { fieldsOf, kindOf, readText, sourceOf, type MirrorTarget } from "./place.ts";
 
-const MARKER = ownKey("root.json");
+export const MARKER = ownKey("root.json");
 
 /** The id in a target's marker; null when the marker cannot be read as one, undefined when there is none. */
 export async function ownerOf({ target }: Pick<MirrorTarget, "target">, call: Call): Promise<string | null | undefined> {

@@ -4,13 +4,13 @@
  */
 import { foldKey, type Key } from "../core/key.ts";
 import type { Call, Entry } from "../core/target.ts";
-import { ownerOf } from "../mirror/owner.ts";
+import { MARKER, ownerOf } from "../mirror/owner.ts";
 import { MOST, ownParts, segmentKey } from "../mirror/joined.ts";
 import { fieldsOf, hashOf, kindOf, readText, type MirrorTarget } from "../mirror/place.ts";
 import type { Mirrored } from "../state/ledger.ts";
 import type { State } from "../state/state.ts";
 import { inParallel } from "./fetch.ts";
-import { sayTampering, findingOf, type Finding, type History, type VerifyFinding } from "./verify-local.ts";
+import { findingOf, historyOf, sayTampering, type Finding, type History, type VerifyFinding } from "./verify-local.ts";
 import { seenLine, tampering, type SeenLine } from "./verify-chain.ts";
 
 export interface TargetParts {
@@ -173,7 +173,8 @@ export async function verifyTold({ state, to, call }: TargetParts, history: Hist
   const rootId = await state.saves.rootId();
   const { owned } = await state.ledger.target(name);
   const owner = owned ? await ownerOf(to, call) : rootId;
-  if (owned && owner !== rootId && owner !== (await state.segments.joined(name)))
+  const isLetIn = owner !== undefined && (owner === rootId || owner === (await state.segments.joined(name)));
+  if (owned && !isLetIn)
     findings.push(
       findingOf({
         target: name,
@@ -209,11 +210,12 @@ export async function verifyTold({ state, to, call }: TargetParts, history: Hist
     );
   });
   const lines: SeenLine[] = [];
-  const sums = new Set<string>();
+  const sums = new Map<string, Key>();
   for (const { key } of found)
     for (const line of read.get(key) ?? []) {
-      if (line.of && sums.has(line.of.sum)) continue; // the same line in two segments that overlap
-      if (line.of) sums.add(line.of.sum);
+      const { of, whole } = line;
+      if (of && whole && (sums.get(of.sum) ?? key) !== key) continue; // two segments overlap
+      if (of && whole) sums.set(of.sum, key);
       lines.push(line);
     }
   const newest = (await state.saves.last())?.place ?? 0; // lines that were told while we read
@@ -236,4 +238,16 @@ export async function verifyTold({ state, to, call }: TargetParts, history: Hist
       }),
     );
   return { lines: sums.size, segments: found.length, damaged: tampered.length > 0, findings };
+}
+
+/** What has to be sent there again: files, and where it is our history or its marker, keys of our own folder. */
+export async function lostAt(parts: TargetParts): Promise<Key[]> {
+  const { state, to } = parts;
+  if (!(await state.ledger.target(to.name)).owned) return [];
+  const history = await historyOf(parts, "");
+  const { lost } = await verifyFiles(parts, {});
+  const { damaged, findings } = await verifyTold(parts, history);
+  const { id } = await state.segments.writer();
+  const markerIsGone = findings.some(({ code }) => code === "E_TARGET_ABSENT");
+  return [...lost, ...(damaged ? [segmentKey(id, "")] : []), ...(markerIsGone ? [MARKER] : [])];
 }

@@ -1,5 +1,5 @@
 /**
- * `aftersave restore KEY@VERSION`, `aftersave restore --at TIME [PREFIX]`.
+ * `aftersave restore KEY@VERSION`, `aftersave restore --at TIME [PREFIX]`, `aftersave restore --from TARGET`.
  * @module
  */
 import { join, resolve } from "node:path";
@@ -8,12 +8,14 @@ import { AftersaveError, parseKey, type Memory } from "../../index.ts";
 import type { Cli } from "../cli.ts";
 import { metaOf, withMeta, type MetaOptions } from "../meta.ts";
 import { asPlanned, carryOut, type PlanFlags } from "../plan.ts";
+import { restoreFrom } from "../restore-from.ts";
 import { timeOf } from "../times.ts";
 import { versionOf } from "../version-of.ts";
 
 interface Flags extends PlanFlags, MetaOptions {
   readonly at?: string;
   readonly keepNew?: boolean;
+  readonly from?: string;
 }
 
 export function define(command: Command, cli: Cli): void {
@@ -33,13 +35,22 @@ export function define(command: Command, cli: Cli): void {
           "--at <time>",
           'everything as it was at that time: ISO 8601, yesterday, "2h ago"; files that are newer are removed',
         )
-        .option("--keep-new", "with --at: leave files alone that were not there at that time"),
+        .option("--keep-new", "with --at: leave files alone that were not there at that time")
+        .option(
+          "--from <target>",
+          "what this target holds: on a machine where nothing was saved yet, the whole memory with its history; with --at, as it was then",
+        ),
     ),
   ).action(async (what: string | undefined, flags: Flags) => {
-    const { at, keepNew } = flags;
+    const { at, keepNew, from } = flags;
     if (keepNew === true && at === undefined) throw wrong("--keep-new goes with --at");
     const time = at === undefined ? undefined : await timeOf(at, "--at");
     const memory = await cli.memory();
+    if (from !== undefined) {
+      if (keepNew === true) throw wrong("--keep-new does not go with --from");
+      const prefix = what === undefined ? undefined : prefixOf(memory, what);
+      return restoreFrom(cli, memory, from, { at: time?.toISOString(), prefix, meta: metaOf(flags) }, flags);
+    }
     const plan =
       time === undefined
         ? await memory.planRestore(wishOf(memory, what))
