@@ -126,7 +126,18 @@ export async function heldNow({ saves, places }: PlanParts, key: Key): Promise<H
   if (look.kind === "absent") return NOTHING;
   const { sha256, size } = look.kind === "changed" ? look.digest : (head as Head);
   const version = look.kind === "same" ? head?.version : undefined;
-  return { bytes: { sha256, size }, version, open: () => readPieces(path, 0, size) };
+  return { bytes: { sha256, size }, version, open: () => calm(path, { sha256, size }) };
+}
+
+/** The bytes of a live file. Throws `E_STALE` at the end when they are not those that were seen. */
+async function* calm(path: string, { sha256, size }: Bytes): Chunks {
+  const state = createHash("sha256");
+  for await (const piece of readPieces(path, 0, size)) {
+    state.update(piece);
+    yield piece;
+  }
+  if (state.digest("hex") === sha256) return;
+  throw new AftersaveError("E_STALE", "the file is being written at this moment", { hint: "Run the same command again." });
 }
 
 /** Undefined when a folder is in the way, which may go before its turn comes. */
@@ -145,14 +156,12 @@ function livePath(places: Places, key: Key): string | undefined {
 
 const MERGEABLE = 64 << 20;
 
-/** All bytes; undefined when they are too many to be held in memory. Throws `E_STALE` when they change meanwhile. */
+/** All bytes; undefined when they are too many to be held in memory. */
 export async function bytesOf({ bytes, open }: Held, most = MERGEABLE): Promise<Buffer | undefined> {
   if (bytes && bytes.size > most) return undefined;
   const pieces: Buffer[] = [];
   for await (const piece of open()) pieces.push(Buffer.from(piece));
-  const whole = Buffer.concat(pieces);
-  if (!bytes || createHash("sha256").update(whole).digest("hex") === bytes.sha256) return whole;
-  throw new AftersaveError("E_STALE", "the file is being written at this moment", { hint: "Try again." });
+  return Buffer.concat(pieces);
 }
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });

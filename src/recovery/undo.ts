@@ -153,14 +153,18 @@ export async function takeBack(parts: PlanParts, key: Key, asked: ReadonlySet<st
   const newer = byActor(steps.slice(0, Math.max(0, oldest)).flatMap(({ version, mine }) => (mine ? [] : [version])));
   const facts = { key, now, becomes: now, undoes: mine.map(({ version }) => version.version), newer };
   if (mine.length === 0) return staying("nothing", "it was taken back already", facts);
-  let becomes = await without(parts, now, steps, ({ mine }) => mine);
-  // lines that went in an earlier undo stood beside these: without both, each is whole again
-  if (typeof becomes === "string" && steps.some(({ settled }) => settled)) {
-    const also = await without(parts, now, steps, ({ mine, settled }) => mine || settled);
-    if (typeof also !== "string") becomes = also;
-  }
+  // lines that an earlier undo took away stood beside these: without both, as if neither had been, each is whole again
+  const also = steps.some(({ settled }) => settled)
+    ? await without(parts, now, steps, ({ mine, settled }) => mine || settled).catch(goneIsNone)
+    : undefined;
+  const becomes = typeof also === "object" ? also : await without(parts, now, steps, ({ mine }) => mine);
   return typeof becomes === "string" ? staying("conflict", becomes, facts) : actionOf({ ...facts, becomes });
 }
+
+/** Content that only this one way needs. */
+const goneIsNone = (error: unknown): undefined => {
+  if (!(error instanceof AftersaveError) || error.code !== "E_CONTENT_GONE") throw error;
+};
 
 /**
  * `now` without the steps that go; a text says why that cannot be. Newest first, each stretch of them is taken out of what is

@@ -203,6 +203,16 @@ describe("of a session or a chat", () => {
     expect(read()).toBe("before\n");
   });
 
+  it("the same line of both is there twice, and goes twice", async () => {
+    const { memory, read } = await setting();
+    await memory.append(key, "- item\n", { session_id: "a" });
+    await memory.append(key, "- item\n", { session_id: "b" });
+    await memory.undo({ session_id: "a" });
+    expect(read()).toBe("- item\n");
+    await memory.undo({ session_id: "b" });
+    expect(read()).toBeNull();
+  });
+
   it("an append that did not end its line does not take the next line with it", async () => {
     const { memory, read } = await setting();
     await memory.append(key, "a ");
