@@ -11,7 +11,7 @@ import type { Versions } from "../memory/versions.ts";
 import type { Saves, Whereabouts } from "../state/saves.ts";
 import { countChange, isText } from "../text/lines.ts";
 
-/** Lines that came and went, a changed one counted as both; null where they cannot be told: not text, too long, or gone. */
+/** Lines that came and went, a changed one counted as both, the end of the last one not at all; null where they cannot be told: not text, too long, or gone. */
 export interface Change {
   readonly added: number | null;
   readonly removed: number | null;
@@ -31,6 +31,7 @@ const MOST_BYTES = 4 << 20;
 /** A comparison that takes longer is given up: then what differs counts as a whole. */
 const TIMEOUT_MS = 200;
 const NEWLINE = 0x0a;
+const RETURN = 0x0d;
 
 const NOBODY_KNOWS = { added: null, removed: null };
 
@@ -56,6 +57,13 @@ const linesIn = (bytes: Uint8Array): number => {
   return lines;
 };
 
+/** How many bytes at the beginning only end the line before. */
+const endsLine = (bytes: Uint8Array): number => (bytes[0] === NEWLINE ? 1 : bytes[0] === RETURN && bytes[1] === NEWLINE ? 2 : 0);
+
+/** The last line is the same one whether it has an end or not. */
+const closed = (bytes: Buffer) =>
+  bytes.length > 0 && bytes.at(-1) !== NEWLINE ? Buffer.concat([bytes, Buffer.of(NEWLINE)]) : bytes;
+
 async function wholeOf({ versions }: StatsParts, version: Version | undefined): Promise<Buffer | undefined> {
   const source = version && (await versions.content(version));
   const pieces: Uint8Array[] = [];
@@ -78,15 +86,16 @@ async function linesOf(
     const tail = await pieceOf(parts, now, start, to);
     if (tail) {
       const added = tail.subarray(from - start);
-      const continues = from > 0 && tail[0] !== NEWLINE;
       if (added.includes(0)) return NOBODY_KNOWS;
-      return { added: linesIn(added), removed: continues && added.length > 0 ? 1 : 0 };
+      const isOpen = from > 0 && tail[0] !== NEWLINE;
+      const ends = isOpen ? endsLine(added) : 0;
+      return { added: linesIn(added.subarray(ends)), removed: isOpen && ends === 0 && added.length > 0 ? 1 : 0 };
     }
   }
   if (Math.max(from, to) > MOST_BYTES) return NOBODY_KNOWS;
   const [a, b] = [await wholeOf(parts, before), await wholeOf(parts, after)];
   if (!a || !b || !isText(a) || !isText(b)) return NOBODY_KNOWS;
-  return (await countChange(a, b, { timeoutMs: TIMEOUT_MS })) ?? NOBODY_KNOWS;
+  return (await countChange(closed(a), closed(b), { timeoutMs: TIMEOUT_MS })) ?? NOBODY_KNOWS;
 }
 
 /** What changed from `before` (undefined: there was nothing) to `after`. Of an append only what it added is read. */
