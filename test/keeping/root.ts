@@ -25,7 +25,7 @@ export function keepingRoots() {
         drive: { type: "folder", enabled: true, path: "./mirror/" },
         usb: { type: "folder", enabled: true, path: "./usb/" },
       };
-      const root = roots.make({ targets, ...(retention && { retention }) });
+      const root = roots.make({ targets, guard: "off", ...(retention && { retention }) });
       const places = { drive: createMemoryTarget(), usb: createMemoryTarget() };
       const clock = clockAt("2026-11-20T12:00:00Z");
       const open = (more: OpenOptions = {}) => roots.open(root, { targets: places, clock, env: {}, ...options, ...more });
