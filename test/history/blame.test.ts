@@ -155,7 +155,7 @@ describe("any history", () => {
             const added = [made(), made()];
             const text = textOf(added).slice(0, kind === "open" ? -1 : undefined);
             receipt = await memory.append(KEY, `${open ? "\n" : ""}${text}`, by(chat));
-            lines = [...lines, ...added];
+            lines = lines.concat(added);
             open = kind === "open";
           } else if (kind === "grown" || kind === "external") {
             const added = made("UNKNOWN");
