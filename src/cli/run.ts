@@ -52,6 +52,8 @@ const commands: Readonly<Record<string, Entry>> = {
     summary: "end the sign-in to a target",
     load: () => import("./commands/disconnect.ts"),
   },
+  accept: { done: CHANGES, summary: "let a held version be", load: () => import("./commands/accept.ts") },
+  reject: { done: CHANGES, summary: "turn a held version down", load: () => import("./commands/reject.ts") },
   undo: { done: CHANGES, summary: "take saves back", load: () => import("./commands/undo.ts") },
   restore: { done: CHANGES, summary: "bring back what was, of one file or of all", load: () => import("./commands/restore.ts") },
   show: { summary: "show what a memory file holds or held", load: () => import("./commands/show.ts") },

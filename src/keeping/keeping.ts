@@ -34,12 +34,14 @@ export interface Keeping {
 }
 
 export interface KeepingParts extends PinParts, Omit<PruneParts, "step"> {
+  /** What a caller says of itself, as it may stand in the history. */
+  readonly said: (meta?: Meta) => Promise<Meta>;
   readonly state: PruneParts["state"];
   readonly step?: PruneParts["step"];
 }
 
 export function createKeeping(parts: KeepingParts): Keeping {
-  const { targets, keyOf } = parts;
+  const { targets, keyOf, said } = parts;
 
   const underOf = (text: string | undefined): Key | undefined =>
     text === undefined ? undefined : keyOf(text.replace(/(?<=.)[/\\]+$/, ""));
@@ -52,15 +54,15 @@ export function createKeeping(parts: KeepingParts): Keeping {
   };
 
   const keeping: Keeping = {
-    pin: async (version, meta) => (await import("./pin.ts")).pin(parts, version, true, meta),
-    unpin: async (version, meta) => (await import("./pin.ts")).pin(parts, version, false, meta),
+    pin: async (version, meta) => (await import("./pin.ts")).pin(parts, version, true, await said(meta)),
+    unpin: async (version, meta) => (await import("./pin.ts")).pin(parts, version, false, await said(meta)),
     async planPrune({ under, from } = {}) {
       checkPlace(from);
       const { planPrune } = await import("./plan.ts");
       const { state, clock } = parts;
       return planPrune({ ...parts, copies: state.copies, now: () => clock.now() }, { under: underOf(under), from });
     },
-    applyPrune: async (plan, meta, options) => (await import("./prune.ts")).applyPrune(parts, plan, meta, options),
+    applyPrune: async (plan, meta, options) => (await import("./prune.ts")).applyPrune(parts, plan, await said(meta), options),
     prune: async (query, meta, options) => keeping.applyPrune(await keeping.planPrune(query), meta, options),
   };
   return keeping;

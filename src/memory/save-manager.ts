@@ -9,13 +9,24 @@ import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { AftersaveError, asAftersaveError, errnoOf, type ErrorCode } from "../core/errors.ts";
 import { foldKey, type ArchiveFolder, type Key } from "../core/key.ts";
-import { actorOf, type Actor, type Details, type HeadOp, type Meta, type Version } from "../core/version.ts";
+import {
+  actorOf,
+  type Actor,
+  type Alarm,
+  type Details,
+  type HeadOp,
+  type Meta,
+  type SaveOp,
+  type Version,
+} from "../core/version.ts";
 import type { Secrets } from "../secrets/secrets.ts";
+import type { Source } from "../core/target.ts";
 import type { Claims } from "../state/claims.ts";
 import type { Content, Head, Intent, Saves } from "../state/saves.ts";
 import { digestOf, digestOfFile, readPieces, sameBytes, type Body } from "./content.ts";
 import { createDurably } from "./durable.ts";
 import { createEvents, type Events, type Listener, type MemoryEvents } from "./events.ts";
+import { heldError, heldSave, type Guard, type NewContent, type Proposal } from "./guard.ts";
 import type { Heads, Owner } from "./heads.ts";
 import { Interleaved, Moved, type Journal, type NewBytes } from "./journal.ts";
 import { lookAt, statLive, type Look } from "./live.ts";
@@ -25,6 +36,11 @@ import type { Receipt } from "./receipt.ts";
 export interface SaveOptions {
   /** The content that the save was computed from; `null`: the key must hold nothing. Otherwise `E_STALE` with the current hash. */
   readonly if_sha256?: string | null | undefined;
+  /**
+   * Of a replace, with `if_sha256`: where the key holds another content by now, both changes are brought together by line. What
+   * cannot be is kept as a held version, and answers `E_HELD`.
+   */
+  readonly merge?: boolean | undefined;
   /** Gives up waiting for another writer of this key. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -41,6 +57,7 @@ export interface SaveManagerParts {
   readonly heads: Heads;
   readonly places: Places;
   readonly journal: Journal;
+  readonly guard: Guard;
   readonly clock: Clock;
   readonly archive: ArchiveFolder;
   readonly spoolDir: string;
@@ -67,11 +84,25 @@ interface Held {
   readonly state: Hash | undefined;
 }
 
-type Work = (held: Held, actor: Actor) => Promise<Receipt>;
+type Work<T> = (held: Held, actor: Actor) => Promise<T>;
 
-interface Prepared {
-  readonly work: Work;
+interface Prepared<T> {
+  readonly work: Work<T>;
   readonly end?: () => Promise<void>;
+}
+
+/** What settles a held version: a line, and where `content` is given, what the key holds from then on (null: nothing). */
+export interface Ruling {
+  readonly details: Details;
+  readonly content?: Pick<Source, "open"> | null | undefined;
+}
+
+/** What a save came to be, when it was decided under the key's claim. */
+export interface Ruled {
+  /** The line that says so. */
+  readonly version: string;
+  /** Null when the file was not changed. */
+  readonly receipt: Receipt | null;
 }
 
 /** A body of unknown length, below `state_dir`. */
@@ -126,10 +157,10 @@ export class SaveManager {
     return this.#save("replace", key, options, meta, async () => {
       checkBody(body);
       if (typeof body === "string" || body instanceof Uint8Array)
-        return { work: (held, actor) => this.#replace(held, toBytes(body), actor) };
+        return { work: (held, actor) => this.#replace(held, toBytes(body), actor, options) };
       const spool = await this.#spool(() => (Symbol.asyncIterator in body ? body : readPieces(body.path)));
       return {
-        work: (held, actor) => this.#replaceSpooled(held, spool, actor),
+        work: (held, actor) => this.#replace(held, spool, actor, options),
         end: () => rm(spool.path, { force: true }),
       };
     });
@@ -137,7 +168,10 @@ export class SaveManager {
 
   /** Moves the file to the archive; a later save to this key starts afresh. `E_NOT_FOUND` when there is none. */
   async archive(key: string, meta: Meta = {}, options: SaveOptions = {}): Promise<Receipt> {
-    const work: Work = ({ place, head }, actor) => this.#empty("archive", place, head, actor, null);
+    const work: Work<Receipt> = async ({ place, head }, actor) => {
+      const details = head ? await this.#guarded({ key: place.key, op: "archive", head, content: null, actor }) : null;
+      return this.#empty("archive", place, head, actor, details);
+    };
     return this.#save("archive", key, options, meta, async () => ({ work }));
   }
 
@@ -146,7 +180,7 @@ export class SaveManager {
    * key shall hold nothing. What is there now becomes an archive copy. Answers `unchanged` when it holds just that.
    */
   async bring(
-    op: "restore" | "accept" | "reject",
+    op: "restore",
     key: string,
     content: (() => AsyncIterable<Uint8Array>) | null,
     details: Details,
@@ -192,12 +226,24 @@ export class SaveManager {
   }
 
   /** `prepare` reads the body, once and before the key is claimed: it may be slow, and `work` may have to run again. */
-  #save(op: HeadOp, text: string, options: SaveOptions, meta: Meta, prepare: () => Promise<Prepared>): Promise<Receipt> {
+  #save<T extends object>(
+    op: HeadOp,
+    text: string,
+    options: SaveOptions,
+    meta: Meta,
+    prepare: () => Promise<Prepared<T>>,
+  ): Promise<T> {
     return this.#tracked(this.#saving(op, text, options, meta, prepare));
   }
 
-  async #saving(op: HeadOp, text: string, options: SaveOptions, meta: Meta, prepare: () => Promise<Prepared>): Promise<Receipt> {
-    checkOptions(options);
+  async #saving<T extends object>(
+    op: HeadOp,
+    text: string,
+    options: SaveOptions,
+    meta: Meta,
+    prepare: () => Promise<Prepared<T>>,
+  ): Promise<T> {
+    checkOptions(op, options);
     const place = this.#parts.places.savable(this.#parts.places.keyOf(text));
     const { actor, told } = await this.#actor(place.key, actorOf(meta));
     const { work, end } = await prepare().catch((error: unknown) => {
@@ -208,7 +254,7 @@ export class SaveManager {
         for (let tries = 1; ; tries++) {
           try {
             const held = await this.#settle(place);
-            checkPrecondition(place.key, held.head, options.if_sha256);
+            if (options.merge !== true) checkPrecondition(place.key, held.head, options.if_sha256);
             return told(await work(held, actor));
           } catch (error) {
             // the file changed between the look and the write: look again, keep that too, and write then
@@ -223,12 +269,14 @@ export class SaveManager {
   }
 
   /** Who does it, without the secrets in their words, and what the receipt says of that. Refuses a key that holds one. */
-  async #actor(key: Key, said: Actor): Promise<{ actor: Actor; told: (receipt: Receipt) => Receipt }> {
+  async #actor(key: Key, said: Actor): Promise<{ actor: Actor; told: <T extends object>(result: T) => T }> {
     await this.#parts.secrets.checkKey(key);
     const { actor, covered } = await this.#parts.secrets.maskActor(key, said);
     const warning = `what looks like a secret in ${covered.join(", ")} was covered with * before it became part of the history`;
-    const told = (receipt: Receipt) =>
-      covered.length === 0 ? receipt : { ...receipt, warnings: [...receipt.warnings, warning] };
+    const told = <T extends object>(result: T): T =>
+      covered.length === 0 || !("warnings" in result)
+        ? result
+        : { ...result, warnings: [...(result.warnings as readonly string[]), warning] };
     return { actor, told };
   }
 
@@ -380,9 +428,104 @@ export class SaveManager {
     });
   }
 
-  async #replace({ place, head }: Held, bytes: Uint8Array, actor: Actor): Promise<Receipt> {
-    if (head && head.size === bytes.length && head.sha256 === sha256Of(bytes)) return this.#unchanged(place, head, null);
-    return this.#writeWhole(place, head, bytes, "replace", actor);
+  async #replace(held: Held, content: Uint8Array | Spool, actor: Actor, options: SaveOptions): Promise<Receipt> {
+    const { place, head } = held;
+    const { key } = place;
+    if (head && holdsAlready(head, content)) return this.#unchanged(place, head, null);
+    if (isStale(head, options.if_sha256)) return this.#merge(held, content, actor, options.if_sha256 ?? null);
+    const details = head ? await this.#guarded({ key, op: "replace", head, content, actor }) : null;
+    if (!(content instanceof Uint8Array)) return this.#replaceSpooled(held, content, actor, "replace", details);
+    return this.#writeWhole(place, head, content, "replace", actor, details);
+  }
+
+  /** A save that was computed from `base`, which the key holds no more. */
+  async #merge({ place, head }: Held, ours: Uint8Array | Spool, actor: Actor, base: string | null): Promise<Receipt> {
+    const { guard } = this.#parts;
+    const { key } = place;
+    const merged = await guard.merge(key, base, ours, head);
+    if (merged === "unknown")
+      throw staleError(
+        key,
+        head,
+        "Read the file again and compute the save from it: what it was computed from is not in this file's history.",
+      );
+    const merges = base === null ? {} : { merges: base };
+    const now = head ? await this.#parts.saves.version(head.version) : undefined;
+    if (merged === "clash") {
+      const says = `${whoseIs(actor)} and ${now ? whoseIs(now) : "another"} changed the same lines; held is the first, the file has the second`;
+      return this.#holdBack({ key, op: "replace", content: ours, actor }, head, { ...merges, alarms: [{ rule: "merge", says }] });
+    }
+    if (head && holdsAlready(head, merged)) return this.#unchanged(place, head, null);
+    const says = `it was computed from an older version, and merged with what ${now ? whoseIs(now) : "another"} saved since`;
+    const judged = head && (await this.#guarded({ key, op: "replace", head, content: merged, actor }, merges));
+    const stale: Alarm[] = guard.policy(key) === "off" ? [] : [{ rule: "stale", says }];
+    const alarms = [...(judged?.alarms ?? []), ...stale];
+    const details = { ...merges, ...(alarms.length > 0 && { alarms, ...(head && { about: [head.version] }) }) };
+    return this.#writeWhole(place, head, merged, "replace", actor, details);
+  }
+
+  /** What the guard says of a save; where the zone's policy is to hold it, the save is kept aside and ends here. */
+  async #guarded(proposal: Proposal, details: Details = {}): Promise<Details | null> {
+    const { guard } = this.#parts;
+    const alarms = await guard.judge(proposal);
+    if (alarms.length === 0) return null;
+    if (guard.policy(proposal.key) === "hold") await this.#holdBack(proposal, proposal.head, { ...details, alarms });
+    return { alarms, about: [proposal.head.version] };
+  }
+
+  /** The same where the file is written already. */
+  async #noticed(proposal: Proposal | undefined): Promise<Details | null> {
+    if (!proposal) return null;
+    const { guard } = this.#parts;
+    const alarms = await guard.judge(proposal);
+    if (alarms.length === 0) return null;
+    const held = guard.policy(proposal.key) === "hold" ? { held: true as const } : {};
+    return { alarms, about: [proposal.head.version], ...held };
+  }
+
+  async #holdBack(save: Omit<Proposal, "head">, prev: Head | undefined, details: Details): Promise<never> {
+    const line = await this.#parts.guard.keepAside(save, prev, details);
+    this.#parts.onAccepted?.();
+    this.emit("held", heldSave(line));
+    throw heldError(line);
+  }
+
+  /**
+   * Settles a held version as `decide` says when it sees what the key holds, under the key's claim: what is there becomes an
+   * archive copy where the file is changed.
+   */
+  async settle(
+    op: "accept" | "reject",
+    key: Key,
+    meta: Meta,
+    options: Pick<SaveOptions, "signal">,
+    decide: (head: Head | undefined) => Promise<Ruling>,
+  ): Promise<Ruled> {
+    const work: Work<Ruled> = async (held, actor) => {
+      const { place, head } = held;
+      const { details, content } = await decide(head);
+      const { applies: _, ...only } = details;
+      if (content === undefined || (content === null && !head)) return this.#line(op, place.key, actor, only);
+      if (content === null) return ruled(await this.#empty(op, place, head, actor, details));
+      const spool = await this.#spool(() => content.open());
+      try {
+        if (head && holdsAlready(head, spool)) return await this.#line(op, place.key, actor, only);
+        return ruled(await this.#replaceSpooled(held, spool, actor, op, details));
+      } finally {
+        await rm(spool.path, { force: true });
+      }
+    };
+    return this.#save(op, this.#parts.places.pathOf(key), options, meta, async () => ({ work }));
+  }
+
+  /** A decision that leaves the file as it is. */
+  async #line(op: "accept" | "reject", key: Key, actor: Actor, details: Details): Promise<Ruled> {
+    const { saves, clock, newId } = this.#parts;
+    const nothing = { sha256: null, size: null, prev_sha256: null, archived_as: null };
+    const timestamp = new Date(clock.now()).toISOString();
+    const { version } = await saves.decide({ ...actor, version: newId(), op, file: key, ...nothing, timestamp, details });
+    this.#parts.onAccepted?.();
+    return { version, receipt: null };
   }
 
   async #replaceSpooled(
@@ -398,10 +541,18 @@ export class SaveManager {
     return this.#run(place, intent, { spooled: spool.path });
   }
 
-  async #writeWhole(place: SeenPlace, head: Head | undefined, bytes: Uint8Array, op: HeadOp, actor: Actor): Promise<Receipt> {
+  async #writeWhole(
+    place: SeenPlace,
+    head: Head | undefined,
+    bytes: Uint8Array,
+    op: HeadOp,
+    actor: Actor,
+    details: Details | null = null,
+  ): Promise<Receipt> {
     const state = createHash("sha256").update(bytes);
     const content = { base: this.#parts.newId(), sha256: state.copy().digest("hex"), size: bytes.length };
-    const receipt = await this.#run(place, await this.#intent(op, place.key, head, content, actor, true, content.base), bytes);
+    const intent = await this.#intent(op, place.key, head, content, actor, true, content.base, details);
+    const receipt = await this.#run(place, intent, bytes);
     this.#keepState(place.key, content.sha256, state);
     return receipt;
   }
@@ -418,14 +569,18 @@ export class SaveManager {
     const { key, path } = place;
     const did = look.kind === "absent" ? "archive" : look.prefix || !head ? "append" : "replace";
     const bornOut = claimed === did || (claimed === "replace" && look.kind === "changed");
-    const op: HeadOp = claimed && bornOut ? claimed : "external";
+    const op: SaveOp = claimed && bornOut ? claimed : "external";
     const warnings: string[] = [];
     if (claimed && !bornOut)
       warnings.push(`the file was said to be changed by ${claimed}, but its bytes say ${did}; recorded as external`);
     if (!head && (await this.#parts.saves.head(key)))
       warnings.push("the kept copy of what the file held before was removed by someone; that content is lost");
-    if (look.kind === "absent")
-      return this.#run(place, await this.#intent(op, key, head, null, actor, false), new Uint8Array(), warnings);
+    const noticed = (content: NewContent) => this.#noticed(head && { key, op, head, content, actor });
+    if (look.kind === "absent") {
+      const details = await noticed(null);
+      const intent = await this.#intent(op, key, head, null, actor, false, this.#parts.newId(), details);
+      return this.#run(place, intent, new Uint8Array(), warnings);
+    }
 
     const { prefix } = look;
     if (prefix && head && claimed !== "replace") {
@@ -442,7 +597,8 @@ export class SaveManager {
       const after = statLive(path);
       const calm = before && after && before.mtimeNs === after.mtimeNs && spool.sha256 === look.digest.sha256;
       const content = { base: this.#parts.newId(), sha256: spool.sha256, size: spool.size };
-      const intent = await this.#intent(op, key, head, content, actor, false, content.base);
+      const details = await noticed(spool);
+      const intent = await this.#intent(op, key, head, content, actor, false, content.base, details);
       return await this.#run({ ...place, stamp: calm ? look.stamp : null }, intent, { spooled: spool.path }, warnings);
     } finally {
       await rm(spool.path, { force: true });
@@ -483,6 +639,7 @@ export class SaveManager {
     this.#parts.onAccepted?.();
     const receipt = this.#receipt(version, false, warnings);
     this.emit(receipt.op, receipt);
+    if (version.details?.held) this.emit("held", heldSave(version));
     return receipt;
   }
 
@@ -498,6 +655,9 @@ export class SaveManager {
   }
 
   #receipt(v: Version, unchanged: boolean, warnings: readonly string[]): Receipt {
+    const details = unchanged ? null : v.details;
+    const held = details?.held === true;
+    const uploads = unchanged || v.sha256 === null ? [] : this.#parts.uploadsOf(v.file);
     return {
       version: v.version,
       op: v.op as HeadOp, // it moved the head
@@ -509,9 +669,16 @@ export class SaveManager {
       timestamp: v.timestamp,
       unchanged,
       undo: unchanged ? null : v.version,
-      uploads: unchanged || v.sha256 === null ? [] : this.#parts.uploadsOf(v.file),
-      alarms: unchanged ? [] : (v.details?.alarms ?? []),
-      warnings,
+      uploads: held
+        ? uploads.map((upload) => ({
+            ...upload,
+            status: "held",
+            code: "E_HELD",
+            notes: "it waits until a person has settled it",
+          }))
+        : uploads,
+      alarms: details?.alarms ?? [],
+      warnings: details?.alarms ? [...warnings, warningOf(v, held)] : warnings,
     };
   }
 
@@ -560,6 +727,31 @@ function ownerOf(path: string): Owner | undefined {
   return stats && { mode: Number(stats.mode), uid: Number(stats.uid), gid: Number(stats.gid) };
 }
 
+const ruled = (receipt: Receipt): Ruled => ({ version: receipt.version, receipt });
+
+const holdsAlready = (head: Head, content: Uint8Array | Spool): boolean =>
+  content instanceof Uint8Array
+    ? head.size === content.length && head.sha256 === sha256Of(content)
+    : head.sha256 === content.sha256;
+
+/** Who saved something, as people know them. */
+const whoseIs = ({ chat_name, model, session_id }: Actor): string =>
+  [
+    `chat ${JSON.stringify(chat_name)}`,
+    ...(model === null ? [] : [model]),
+    ...(session_id === null ? [] : [`session ${session_id}`]),
+  ].join(", ");
+
+/** What a caller should know of a save that the guard let through. */
+function warningOf({ version, details }: Version, held: boolean): string {
+  const [before] = details?.about ?? [];
+  const pinned = before === undefined ? "" : `; the version before it (${before}) is pinned`;
+  const next = held
+    ? `it is kept from the targets until a person settles it with \`aftersave accept ${version}\` or \`aftersave reject ${version}\``
+    : `\`aftersave undo ${version}\` takes it back`;
+  return `this looks like damage${pinned}, and ${next}`;
+}
+
 const toBytes = (body: string | Uint8Array): Uint8Array => (typeof body === "string" ? Buffer.from(body, "utf8") : body);
 const sha256Of = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 
@@ -594,12 +786,16 @@ const passOver = (code: ErrorCode) => (error: unknown) => {
 };
 
 /** A misspelt precondition must not pass as none. */
-function checkOptions(options: SaveOptions): void {
-  const { if_sha256: sha256 } = options;
-  const stranger = Object.keys(options).find((name) => name !== "if_sha256" && name !== "signal");
+function checkOptions(op: HeadOp, options: SaveOptions): void {
+  const { if_sha256: sha256, merge } = options;
+  const stranger = Object.keys(options).find((name) => !["if_sha256", "signal", "merge"].includes(name));
   if (stranger !== undefined)
     throw new AftersaveError("E_USAGE", `a save has no option ${JSON.stringify(stranger)}`, {
-      hint: "There are if_sha256 and signal.",
+      hint: "There are if_sha256, merge and signal.",
+    });
+  if (merge === true && (op !== "replace" || sha256 === undefined))
+    throw new AftersaveError("E_USAGE", "only a replace that says what it was computed from can be merged", {
+      hint: "Give if_sha256 with merge; an append needs neither, since it adds to whatever is there.",
     });
   if (sha256 !== undefined && sha256 !== null && !/^[0-9a-f]{64}$/i.test(sha256))
     throw new AftersaveError("E_USAGE", "if_sha256 is not a sha256", {
@@ -635,10 +831,15 @@ const busy = (key: Key) =>
     hint: "Let that program save through aftersave.",
   });
 
+const isStale = (head: Head | undefined, expected: string | null | undefined): boolean =>
+  expected !== undefined && (expected?.toLowerCase() ?? null) !== (head?.sha256 ?? null);
+
 function checkPrecondition(key: Key, head: Head | undefined, expected: string | null | undefined): void {
-  if (expected === undefined || (expected?.toLowerCase() ?? null) === (head?.sha256 ?? null)) return;
-  throw new AftersaveError("E_STALE", `${key} is not what this save was computed from`, {
-    hint: "Read the file again, compute the save from it, and give its sha256.",
+  if (isStale(head, expected)) throw staleError(key, head, "Read the file again, compute the save from it, and give its sha256.");
+}
+
+const staleError = (key: Key, head: Head | undefined, hint: string) =>
+  new AftersaveError("E_STALE", `${key} is not what this save was computed from`, {
+    hint,
     details: { sha256: head?.sha256 ?? null },
   });
-}

@@ -8,6 +8,7 @@ import type { Key } from "../core/key.ts";
 import { uploadLine, type Outcome } from "../core/outcome.ts";
 import { actorOf, type Meta } from "../core/version.ts";
 import type { JobRequest } from "../state/jobs.ts";
+import type { Secrets } from "../secrets/secrets.ts";
 import type { State } from "../state/state.ts";
 import { sumUp, type FileResult } from "./drive-upload.ts";
 import type { DrainOptions, Queue } from "./queue.ts";
@@ -15,6 +16,8 @@ import type { DrainOptions, Queue } from "./queue.ts";
 export interface AskedParts {
   readonly state: State;
   readonly clock: Clock;
+  /** Keeps secrets out of what the upload log says of whoever asks. */
+  readonly secrets: Pick<Secrets, "maskActor">;
   readonly queue: Queue;
   readonly targetsFor: (key: Key) => readonly string[];
   readonly onOutcome: (outcome: Outcome) => void;
@@ -29,7 +32,7 @@ export interface Asked {
   failed(key: Key, error: unknown, meta: Meta): Promise<FileResult>;
 }
 
-export function createAsked({ state, clock, queue, targetsFor, onOutcome }: AskedParts): Asked {
+export function createAsked({ state, clock, secrets, queue, targetsFor, onOutcome }: AskedParts): Asked {
   const send = async (key: Key, archivedAs: Key | null, call: DrainOptions, requests: readonly JobRequest[] = []) => {
     const outcomes = await Promise.all(
       targetsFor(key).map(async (target) => {
@@ -60,7 +63,7 @@ export function createAsked({ state, clock, queue, targetsFor, onOutcome }: Aske
           hint: "Check the path; nothing is kept under this key.",
         });
       const { version, sha256, size } = content;
-      const actor = actorOf(meta);
+      const { actor } = await secrets.maskActor(key, actorOf(meta));
       const requests = targets.map((target) => ({ target, key, version, sha256, size, archive: copy !== undefined, actor }));
       await state.jobs.enqueue(requests);
       return sumUp(key, await send(key, archivedAs, call, requests));
@@ -68,6 +71,7 @@ export function createAsked({ state, clock, queue, targetsFor, onOutcome }: Aske
     async failed(key, error, meta) {
       const known = asAftersaveError(error, `uploading ${key}`);
       const targets = targetsFor(key);
+      const { actor } = await secrets.maskActor(key, actorOf(meta));
       const outcomes = (targets.length > 0 ? targets : ["none"]).map((target): Outcome => ({
         file: key,
         target,
@@ -81,7 +85,7 @@ export function createAsked({ state, clock, queue, targetsFor, onOutcome }: Aske
         size: null,
       }));
       for (const outcome of outcomes) {
-        await state.ledger.note(uploadLine(outcome, actorOf(meta), new Date(clock.now()).toISOString()));
+        await state.ledger.note(uploadLine(outcome, actor, new Date(clock.now()).toISOString()));
         onOutcome(outcome);
       }
       return sumUp(key, outcomes);

@@ -3,11 +3,12 @@
  * @module
  */
 import { createHash } from "node:crypto";
+import { isDeepStrictEqual } from "node:util";
 import { AftersaveError } from "../core/errors.ts";
 import { zoneOf, type ArchiveFolder, type Key } from "../core/key.ts";
 import { originOf } from "../core/route.ts";
 import type { Chunks, Source } from "../core/target.ts";
-import type { Actor } from "../core/version.ts";
+import { NO_KEY, type Actor, type Meta } from "../core/version.ts";
 import { createFingerprints } from "./fingerprint.ts";
 import { maskedChunks } from "./mask.ts";
 import { KEY_MOST, mayHold, RULES } from "./rules.ts";
@@ -59,6 +60,8 @@ export interface Secrets {
   masked(source: Source): Promise<Source>;
   /** The actor with what is found in its words covered, and which of them; for a line that leaves in the history. */
   maskActor(key: Key, actor: Actor): Promise<{ readonly actor: Actor; readonly covered: readonly string[] }>;
+  /** The same for what a caller says of a decision that speaks of no key or of several. */
+  maskMeta(meta?: Meta): Promise<Meta>;
   /** Refuses a name that holds a secret, with `E_KEY_SECRET`: names stand in logs, lists and at targets. */
   checkKey(key: Key): Promise<void>;
   /** Changes whenever the same content may be judged otherwise. */
@@ -97,7 +100,8 @@ async function textOf(chunks: Chunks): Promise<string> {
   return Buffer.concat(pieces).toString("utf8");
 }
 
-const SPOKEN = ["chat_name", "model", "session_id", "tool", "reason"] as const;
+/** What a caller says in words of its own. */
+const SPOKEN = ["chat_name", "context_tags", "tags", "model", "session_id", "tool", "reason"] as const;
 
 export function createSecrets({ policies, allowed, keyFile, archive }: SecretsParts): Secrets {
   const byZone = new Map(Object.entries(policies));
@@ -149,23 +153,30 @@ export function createSecrets({ policies, allowed, keyFile, archive }: SecretsPa
     return (await find(source)).count === 0 ? text : textOf((await masked(source)).open());
   };
 
+  const maskWords = async <T extends object>(said: T): Promise<T> => {
+    const own = { ...said } as Record<string, unknown>;
+    for (const name of SPOKEN) {
+      const words = own[name];
+      if (typeof words === "string") own[name] = await maskText(words);
+      else if (Array.isArray(words))
+        own[name] = await Promise.all(words.map((word: unknown) => (typeof word === "string" ? maskText(word) : word)));
+    }
+    return own as T;
+  };
+
   return {
     policyOf,
     find,
     masked,
     async maskActor(key, actor) {
-      const words = [...SPOKEN.map((name) => actor[name] ?? ""), ...actor.context_tags];
-      if (policyOf(key) === "allow" || !words.some(mayHold)) return { actor, covered: [] };
-      const own: { -readonly [Name in keyof Actor]: Actor[Name] } = { ...actor };
-      own.context_tags = await Promise.all(actor.context_tags.map(maskText));
-      for (const name of SPOKEN) {
-        const text = actor[name];
-        if (text !== null) own[name] = await maskText(text);
-      }
-      const covered = SPOKEN.filter((name) => own[name] !== actor[name]) as string[];
-      if (own.context_tags.some((tag, i) => tag !== actor.context_tags[i])) covered.push("context_tags");
-      return { actor: covered.length > 0 ? own : actor, covered };
+      if (policyOf(key) === "allow") return { actor, covered: [] };
+      const own = await maskWords(actor);
+      return {
+        actor: own,
+        covered: SPOKEN.filter((name) => name in own && !isDeepStrictEqual(own[name as keyof Actor], actor[name as keyof Actor])),
+      };
     },
+    maskMeta: async (meta = {}) => (policyOf(NO_KEY) === "allow" ? meta : maskWords(meta)),
     async checkKey(key) {
       if (!mayHold(key) || policyOf(key) === "allow") return;
       const [found] = (await find(sourceOf(key))).told;

@@ -188,7 +188,7 @@ describe("values that are refused", () => {
     ["unknown key in sync", { sync: { excludes: [] } }, "sync.excludes", "a known key", "exclude"],
     ["unknown key in a source", { sources: { m: { path: "m", version: true } } }, "sources.m.version", "a known key", "versions"],
     ["unknown key in retention", { retention: { Meta: { keeplast: 1 } } }, "retention.Meta.keeplast", "a known key", "keep_last"],
-    ["unknown policy for secrets", { secrets: { Meta: "hide" } }, "secrets", "allow"],
+    ["unknown policy for secrets", { secrets: { Meta: "hide" } }, "secrets.Meta", "allow"],
     ["no fingerprint", { secrets_allowed: ["ghp_"] }, "secrets_allowed[0]", "a fingerprint"],
     ["keeping none", { retention: { Meta: { keep_last: 0 } } }, "retention.Meta.keep_last", "1"],
     ["__proto__", JSON.parse('{"__proto__": {"upload_log": "x"}}') as object, "__proto__", "a known key"],

@@ -30,17 +30,18 @@ export function define(command: Command, cli: Cli): void {
     const memory = await cli.memory();
     await warnOfOpenToken(memory, cli);
     const outcomes: Outcome[] = [];
-    const { pending, failed } = await memory.status();
+    const before = await memory.status();
+    const unfinished = before.pending + before.failed + before.blocked;
     const signal = cli.interrupted();
     const onOutcome = (outcome: Outcome) => {
       outcomes.push(outcome);
-      cli.out.progress(outcomes.length, pending + failed, outcome.file);
+      cli.out.progress(outcomes.length, unfinished, outcome.file);
     };
     let stopped: AftersaveError | undefined;
     await memory.flush({ signal, onOutcome }).catch((error: unknown) => {
       if (!signal.aborted) stopped = asAftersaveError(error, "uploading what is pending");
     });
-    const counts = await count(memory, outcomes, pending + failed);
+    const counts = await count(memory, outcomes, unfinished);
     const why = stopped && { error: { code: stopped.code, message: stopped.message, hint: stopped.hint ?? null } };
     const bad = failures(outcomes, cli);
     cli.out.answer(
@@ -61,7 +62,7 @@ async function count(memory: Memory, outcomes: readonly Outcome[], before: numbe
   const [uploaded, skipped] = [of("success", "conflict"), of("skipped")];
   const failed = last.length - uploaded - skipped;
   const unfinished = await memory.status().then(
-    (now) => now.pending + now.failed,
+    (now) => now.pending + now.failed + now.blocked,
     () => before - uploaded - skipped, // the state's disk is full: it cannot even be asked
   );
   return { uploaded, skipped, failed, pending: Math.max(0, unfinished - failed) };

@@ -18,7 +18,7 @@ export function define(command: Command, cli: Cli): void {
       1: "with --check: something failed, or has been pending for more than 15 minutes, or no target is enabled",
       2: "wrong usage or configuration",
       4: "with --check: not signed in at a target",
-      5: "with --check: held, in conflict, or another memory root owns a target's place: a person must decide",
+      5: "with --check: held, in conflict, kept here for a secret, or another memory root owns a target's place: a person must decide",
     },
   ).action(async ({ check }: { check?: boolean }) => {
     const memory = await cli.memory();
@@ -31,17 +31,18 @@ export function define(command: Command, cli: Cli): void {
 
 /** The one sentence that matters. */
 function verdict(
-  { files, pending, failed, conflicts, held, unprotected_bytes, targets }: Status,
+  { files, pending, failed, conflicts, held, blocked, unprotected_bytes, targets }: Status,
   exit: number,
 ): [boolean, string] {
   const enabled = Object.values(targets).filter((target) => target.enabled);
-  if (files + pending + failed + unprotected_bytes === 0 && exit === 0) return [true, "Nothing is kept here yet."];
+  if (files + pending + failed + blocked + unprotected_bytes === 0 && exit === 0) return [true, "Nothing is kept here yet."];
   if (enabled.length === 0) return [false, "Not safe: no target is enabled, all of it is on this machine only."];
   if (enabled.some(({ state }) => state === "signed_out")) return [false, "Not safe: a target is signed out."];
   if (conflicts + held > 0)
     return [false, `A person must decide: ${conflicts > 0 ? plural(conflicts, "conflict") : `${held} held`}.`];
   if (enabled.some(({ code }) => code === "E_TARGET_IN_USE"))
     return [false, "A person must decide: another memory root owns a target's place."];
+  if (blocked > 0) return [false, `A person must decide: ${plural(blocked, "upload")} kept here, for what looks like a secret.`];
   if (failed > 0) return [false, `Not safe: ${plural(failed, "upload")} failed.`];
   if (exit !== 0) return [false, "Not safe: uploads have been pending for too long, or a log cannot be written."];
   if (enabled.every(({ same_device }) => same_device === true))
@@ -101,6 +102,16 @@ function sayConflicts({ conflict_list: all }: Status, memory: Memory): string[] 
   ];
 }
 
+/** Which files the gate keeps here. */
+function sayBlocked({ blocked_list: all }: Status): string[] {
+  if (all.length === 0) return [];
+  return [
+    ...all.slice(0, SHOWN).map(({ file, target }) => `  ${file} is not sent to ${target}`),
+    ...(all.length > SHOWN ? [`  and ${all.length - SHOWN} more`] : []),
+    "`aftersave secrets` says what was found, where, and what can be done.",
+  ];
+}
+
 /** What to do about failed uploads. */
 function next(targets: readonly TargetStatus[]): string {
   const codes = targets.filter(({ failed }) => failed > 0).map(({ code }) => code);
@@ -132,6 +143,7 @@ function say(status: Status, exit: number, memory: Memory, { out }: Cli): string
       return `  ${name.padEnd(wide)}  ${target.type.padEnd(kinds)}  ${standing(target)}`;
     }),
     ...sayConflicts(status, memory),
+    ...sayBlocked(status),
     ...(failed > 0 ? [next(Object.values(targets))] : []),
     ...(failed === 0 && oldest_pending_at !== null ? ["`aftersave flush` uploads now, and waits."] : []),
     ...config.warnings.map((warning) => `${out.paint("yellow", "note:")} ${warning}`),
