@@ -13,6 +13,7 @@ import { sayReceipt } from "./words.ts";
 export interface SaveFlags extends MetaOptions {
   readonly ifSha256?: string;
   readonly wait?: boolean;
+  readonly merge?: boolean;
   readonly file?: string;
 }
 
@@ -27,14 +28,19 @@ export const asSave = (command: Command): Command =>
       2: "wrong usage, key or configuration; nothing was changed",
       3: "with --wait: some targets have it, some do not",
       4: "with --wait: not signed in at a target",
-      5: "with --wait: held, or in conflict",
+      5: "held by the guard: a person must decide; with --wait also: in conflict",
     },
   );
 
-export function saveOptions({ ifSha256 }: SaveFlags): SaveOptions {
+export function saveOptions({ ifSha256, merge }: SaveFlags): SaveOptions {
+  const how = merge === true ? { merge } : {};
+  if (ifSha256 === undefined && merge === true)
+    throw new AftersaveError("E_USAGE", "--merge needs --if-sha256", {
+      hint: "Give the sha256 of the content that the new one was computed from; a receipt shows it.",
+    });
   if (ifSha256 === undefined) return {};
-  if (ifSha256 === "absent") return { if_sha256: null };
-  if (/^[0-9a-f]{64}$/i.test(ifSha256)) return { if_sha256: ifSha256.toLowerCase() };
+  if (ifSha256 === "absent") return { if_sha256: null, ...how };
+  if (/^[0-9a-f]{64}$/i.test(ifSha256)) return { if_sha256: ifSha256.toLowerCase(), ...how };
   throw new AftersaveError("E_USAGE", `--if-sha256 is neither a sha256 nor "absent": ${ifSha256}`, {
     hint: "A sha256 is 64 hex digits; a receipt and `aftersave log changes` show it.",
   });
@@ -44,7 +50,8 @@ export function saveOptions({ ifSha256 }: SaveFlags): SaveOptions {
 export async function accepted(cli: Cli, memory: Memory, receipt: Receipt, { wait }: SaveFlags): Promise<void> {
   if (wait !== true) {
     if (!receipt.unchanged) await uploadInBackground(cli, memory);
-    cli.out.answer(receipt, () => sayReceipt(receipt, cli.out.paint));
+    const said = () => sayReceipt(receipt, cli.out.paint);
+    cli.out.answer(receipt, said, () => (receipt.alarms.length > 0 ? said() : ""));
     return;
   }
   const signal = cli.interrupted();
@@ -55,5 +62,5 @@ export async function accepted(cli: Cli, memory: Memory, receipt: Receipt, { wai
   });
   const said = () => sayReceipt(settled, cli.out.paint);
   cli.exit = exitOfUploads(settled.uploads);
-  cli.out.answer(settled, said, () => (cli.exit === EXIT.ok ? "" : said()));
+  cli.out.answer(settled, said, () => (cli.exit === EXIT.ok && receipt.alarms.length === 0 ? "" : said()));
 }

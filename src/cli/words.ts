@@ -59,13 +59,14 @@ const upload = ({ target, status, drive_path, notes }: ReceiptUpload, paint: Pai
 
 /** A receipt in two or three lines. */
 export function sayReceipt(receipt: Receipt, paint: Paint): string {
-  const { op, file, size, unchanged, archived_as, version, uploads, warnings } = receipt;
+  const { op, file, size, unchanged, archived_as, version, uploads, alarms, warnings } = receipt;
   const holds = size === null ? "" : ` (${bytes(size)})`;
   const waiting = uploads.filter(({ status }) => status === "pending").map(({ target }) => target);
   return [
     unchanged
       ? `unchanged: ${file}${holds} holds these bytes already`
       : `${done[op]} ${paint("bold", file)}${holds}, version ${version}`,
+    ...alarms.map(({ says }) => `  ${paint("red", "ALARM:")} ${says}`),
     ...(archived_as === null || unchanged ? [] : [`  ${op === "archive" ? "now at" : "before it:"} ${archived_as}`]),
     ...(waiting.length > 0 ? [`  ${waiting.join(", ")}: upload pending`] : []),
     ...uploads.filter(({ status }) => status !== "pending").map((each) => upload(each, paint)),
@@ -77,5 +78,13 @@ export function sayReceipt(receipt: Receipt, paint: Paint): string {
 export const outcomeWord = ({
   status,
   code,
-}: Pick<UploadResult, "status" | "code">): "uploaded" | "unchanged" | "conflict" | "failed" =>
-  code === "E_CONFLICT" ? "conflict" : status === "success" ? "uploaded" : status === "skipped" ? "unchanged" : "failed";
+}: Pick<UploadResult, "status" | "code">): "uploaded" | "unchanged" | "conflict" | "held" | "failed" =>
+  code === "E_CONFLICT"
+    ? "conflict"
+    : code === "E_HELD"
+      ? "held"
+      : status === "success"
+        ? "uploaded"
+        : status === "skipped"
+          ? "unchanged"
+          : "failed";

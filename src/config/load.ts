@@ -6,6 +6,7 @@ import { readFile, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import type { z } from "zod";
 import { AftersaveError, asAftersaveError, errnoOf } from "../core/errors.ts";
+import { DEFAULT_GUARD, DEFAULT_SPREE, type GuardRules } from "../core/guard.ts";
 import type { ArchiveFolder } from "../core/key.ts";
 import type { Rule } from "../core/retention.ts";
 import { type Route, routeMatcher } from "../core/route.ts";
@@ -86,6 +87,8 @@ export interface Config {
   readonly routes: readonly Route[];
   /** What `prune` keeps, by zone (`*` for every other one); without a rule, everything. */
   readonly retention: Readonly<Record<string, ZoneRetention>>;
+  /** What the guard asks of a save, by zone; `*`, which is always there, for every other one. */
+  readonly guard: Readonly<Record<string, GuardRules>>;
   /** What happens to a file that seems to hold a secret. */
   readonly secrets: {
     /** By zone, `*` for every other one; what neither names is blocked. */
@@ -229,6 +232,7 @@ async function resolveConfig(
     targets,
     routes: await routesOf(parsed, archive ?? "", problems, names),
     retention: retentionOf(parsed, problems, names),
+    guard: guardOf(parsed),
     secrets: {
       policies: typeof parsed.secrets === "string" ? { "*": parsed.secrets } : (parsed.secrets ?? {}),
       allowed: parsed.secrets_allowed,
@@ -246,6 +250,32 @@ async function resolveConfig(
   if (bad)
     report("state_dir", "a folder on this machine's own disk that no sync client looks after", sayPlace(bad), "E_STATE_PLACE");
   return config;
+}
+
+/** What a zone does not say, `*` says. */
+function guardOf({ guard = {} }: PathsFile): Config["guard"] {
+  const byZone = typeof guard === "string" ? { "*": guard } : guard;
+  const rulesOf = (zone: (typeof byZone)[string] | undefined, from: GuardRules): GuardRules => {
+    if (zone === undefined) return from;
+    if (typeof zone === "string") return { ...from, policy: zone };
+    const { policy, keep_bytes, keep_lines, keep_headings, keep_items, spree } = zone;
+    const { files, bytes, windowMs } = from.spree ?? DEFAULT_SPREE;
+    return {
+      policy: policy ?? from.policy,
+      keepBytes: keep_bytes ?? from.keepBytes,
+      keepLines: keep_lines ?? from.keepLines,
+      keepHeadings: keep_headings ?? from.keepHeadings,
+      keepItems: keep_items ?? from.keepItems,
+      spree:
+        spree === undefined
+          ? from.spree
+          : spree === "off"
+            ? null
+            : { files: spree.files ?? files, bytes: spree.bytes ?? bytes, windowMs: spree.window ?? windowMs },
+    };
+  };
+  const all = rulesOf(byZone["*"], DEFAULT_GUARD);
+  return { ...Object.fromEntries(Object.entries(byZone).map(([zone, own]) => [zone, rulesOf(own, all)])), "*": all };
 }
 
 function targetsOf(parsed: PathsFile, root: string, driveRoot: string, report: Report): TargetConfig[] {
@@ -340,26 +370,19 @@ function refusePretence(parsed: PathsFile, targets: readonly TargetConfig[], typ
   for (const [i, route] of (parsed.routes ?? []).entries())
     if (route.encrypt === true && (route.targets ?? [...enabled]).some((name) => enabled.has(name)))
       refuse(`routes[${i}].encrypt`, "false, since this version cannot encrypt for a target", "true");
-  const policies = (value: PathsFile["guard"], key: string) =>
-    typeof value === "object"
-      ? Object.entries(value).map(([zone, policy]) => [`${key}.${zone}`, policy] as const)
-      : [[key, value] as const];
-  for (const [path, policy] of policies(parsed.guard, "guard"))
-    if (policy === "hold") refuse(path, '"off" or "warn", since this version cannot hold a save', show(policy));
 }
 
 const ofLater: Partial<Record<keyof PathsFile, string>> = {
   sources: "this version does not mount other folders",
   safe_when: "this version reports each target by itself",
   sync: "this version has no whole-tree sync; routes say what leaves this machine",
-  guard: "this version has no guard",
   bundles: "this version makes no bundles",
   hooks: "this version raises no alarms",
 };
 
 function notActedOn(parsed: PathsFile): NotActedOn[] {
   const whole = Object.entries(ofLater)
-    .filter(([key]) => parsed[key as keyof PathsFile] !== undefined && !(key === "guard" && parsed.guard === "off"))
+    .filter(([key]) => parsed[key as keyof PathsFile] !== undefined)
     .map(([path, why]) => ({ path, why }));
   const timing = ["every", "new_files", "window", "restore_on_start", "to", "compress"] as const;
   const routes = (parsed.routes ?? []).flatMap((route, i) =>

@@ -126,7 +126,39 @@ const retention = z.strictObject({
     .describe("The same for the copies on targets, by target (`*` for every other one)."),
 });
 
-const perZone = <P extends z.ZodType>(policy: P) => z.union([policy, z.record(zone(), policy)]);
+const share = (of: string) =>
+  z
+    .number({ error: "a share from 0 to 1" })
+    .min(0, { error: "a share from 0 to 1" })
+    .max(1, { error: "a share from 0 to 1" })
+    .optional()
+    .describe(`Share of the ${of} that a replace keeps at least; 0 looks at none. Default 0.5.`);
+const policy = () => z.enum(["off", "warn", "hold"]);
+const guardZone = z.strictObject({
+  policy: policy().optional().describe("What happens to a save that looks like damage."),
+  keep_bytes: share("bytes"),
+  keep_lines: share("lines"),
+  keep_headings: share("headings"),
+  keep_items: share("list items"),
+  spree: z
+    .union(
+      [
+        z.literal("off"),
+        z.strictObject({
+          files: count(2, 1_000_000).optional().describe("Files archived or replaced by one session. Default 10."),
+          bytes: share("zone's bytes").describe(
+            "Share of the zone's bytes that one session takes away; 0 looks at none. Default 0.5.",
+          ),
+          window: duration().optional().describe("Within this time. Default 10m."),
+        }),
+      ],
+      { error: "an object with files, bytes and window, or off" },
+    )
+    .optional()
+    .describe("Many files archived or replaced in a short time."),
+});
+
+const perZone = <P extends z.ZodType, Z extends z.ZodType = P>(all: P, each?: Z) => z.union([all, z.record(zone(), each ?? all)]);
 
 function build(otherTypes: readonly string[]) {
   const types = [...new Set([...LATER_TYPES, ...otherTypes])].filter((type) => type !== "folder" && type !== "gdrive");
@@ -187,7 +219,7 @@ function build(otherTypes: readonly string[]) {
       })
       .optional()
       .describe("Whole-tree sync."),
-    guard: perZone(z.enum(["off", "warn", "hold"]))
+    guard: perZone(policy(), z.union([policy(), guardZone]))
       .optional()
       .describe("What happens to a save that looks like damage, for all zones or per zone."),
     retention: z

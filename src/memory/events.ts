@@ -3,6 +3,7 @@
  * @module
  */
 import type { Outcome } from "../core/outcome.ts";
+import type { HeldSave } from "./guard.ts";
 import type { Receipt } from "./receipt.ts";
 
 export interface MemoryEvents {
@@ -17,7 +18,7 @@ export interface MemoryEvents {
   skip: Outcome;
   fail: Outcome;
   conflict: Outcome;
-  held: Outcome;
+  held: HeldSave;
 }
 
 export type Listener<T> = (event: T) => unknown;

@@ -17,8 +17,8 @@ import type { Heads, Owner } from "./heads.ts";
 import { identityOf, statLive } from "./live.ts";
 import type { Places } from "./places.ts";
 
-/** Where a save is; tests stop the process there. */
-export type Step = "begun" | "archived" | "headed" | "written" | "accepted" | "cleaned";
+/** Where a save is, the last two where it is held; tests stop the process there. */
+export type Step = "begun" | "archived" | "headed" | "written" | "accepted" | "cleaned" | "kept" | "held";
 
 export interface JournalParts {
   readonly saves: Saves;

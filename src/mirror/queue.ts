@@ -3,7 +3,7 @@
  * @module
  */
 import type { Clock } from "../core/clock.ts";
-import { AftersaveError } from "../core/errors.ts";
+import { AftersaveError, type ErrorCode } from "../core/errors.ts";
 import { foldKey, type Key } from "../core/key.ts";
 import type { Outcome } from "../core/outcome.ts";
 import type { Job, JobRequest } from "../state/jobs.ts";
@@ -61,6 +61,9 @@ interface Turn {
 
 function elsewhere(error: unknown): undefined {
   if (!(error instanceof AftersaveError) || error.code !== "E_BUSY") throw error;
+/** These say nothing of the target. */
+const ofTheFile: ReadonlySet<ErrorCode> = new Set(["E_CONFLICT", "E_BLOCKED", "E_HELD"]);
+
 }
 
 export function createQueue({ state, clock, uploader, owner, history, targets, open, onOutcome }: QueueParts): Queue {
@@ -79,7 +82,7 @@ export function createQueue({ state, clock, uploader, owner, history, targets, o
     });
     const { code } = outcome;
     if (code && closes.has(code)) await state.ledger.setHealth(to.name, { code, openUntil: clock.now() + PARK_MS });
-    else if (code && code !== "E_CONFLICT" && code !== "E_BLOCKED") await state.ledger.setHealth(to.name, { code, openUntil: 0 });
+    else if (code && !ofTheFile.has(code)) await state.ledger.setHealth(to.name, { code, openUntil: 0 });
     done(outcome, options);
     return outcome;
   };
@@ -185,7 +188,7 @@ export function createQueue({ state, clock, uploader, owner, history, targets, o
   const now = async (target: string, key: Key, options: DrainOptions, request?: JobRequest): Promise<Outcome | undefined> => {
     const to = await open(target);
     const first = await waitAndUpload(to, key, options, request);
-    if (first?.status === "skipped") return first; // nothing was written, so there is nothing new to look at
+    if (first?.status === "skipped" || first?.status === "held") return first; // nothing was written, so there is nothing new to look at
     const outcome = (await audit(to, options)).includes(key) ? await waitAndUpload(to, key, options) : first;
     if (outcome?.status === "success") history.soon(target);
     return outcome;
@@ -207,7 +210,7 @@ export function createQueue({ state, clock, uploader, owner, history, targets, o
   /** Whoever asked for everything waits for what another process is sending at this moment, and does what that one left. */
   const waitForOthers = async (options: DrainOptions, count: (outcome: Outcome) => void) => {
     for await (const { state: at, target, key } of state.jobs.all()) {
-      if (at !== "pending" || !targets.includes(target)) continue;
+      if (at !== "pending" || !targets.includes(target) || (await state.decisions.isKeptBack(key))) continue;
       if ((await state.ledger.target(target)).open_until > clock.now()) continue;
       const outcome = await now(target, key, options);
       if (outcome) count(outcome);

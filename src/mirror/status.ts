@@ -113,7 +113,7 @@ export async function statusOf(state: State, targets: readonly StatusTarget[]): 
     files: await state.saves.countHeads(),
     pending: sum("pending"),
     failed: sum("failed") - blocked.length,
-    held: 0,
+    held: await state.decisions.countHeld(),
     conflicts: conflicts.length,
     conflict_list: conflicts.map(({ target, key, kept_as, at }) => ({ target, file: key, kept_as, at: timeOf(at) })),
     oldest_pending_at: oldest.length === 0 ? null : iso(Math.min(...oldest)),

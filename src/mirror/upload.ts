@@ -200,6 +200,13 @@ export function createUploader({ state, clock, archive, owner, peers, contentOf 
     return result;
   };
 
+  /** The job waits as it is until a person has settled it. */
+  const held = async (to: MirrorTarget, job: Job): Promise<Outcome> => {
+    const result = outcome(to, job, { status: "held", attempts: 0, notes: HELD_NOTES, code: "E_HELD" });
+    await ledger.note(line(result, job));
+    return result;
+  };
+
   const attempt = async (to: MirrorTarget, job: Job, { signal, onProgress }: UploadOptions): Promise<Outcome> => {
     const tries: Tries = { used: 1, most: to.attempts };
     let content: Content | undefined;
@@ -211,14 +218,16 @@ export function createUploader({ state, clock, archive, owner, peers, contentOf 
     if (!content) return skip(to, job, "the key holds nothing any more");
     const { source, version, notes } = content;
     const current: Job = { ...job, version, sha256: source.sha256, size: source.size };
+    if (await state.decisions.isKeptBack(job.key)) return held(to, current); // asked only now: what is held came with its content
     try {
       await owner.own(to, { signal, tries });
-      const held = await ledger.mirrored(to.name, job.key);
-      if (held?.sha256 === source.sha256)
+      if (await state.erasure.owes(to.name, job.key)) throw owing(to, job.key);
+      const there = await ledger.mirrored(to.name, job.key);
+      if (there?.sha256 === source.sha256)
         return await skip(
           to,
           current,
-          `unchanged: these bytes were verified there at ${new Date(held.verified_at).toISOString()}`,
+          `unchanged: these bytes were verified there at ${new Date(there.verified_at).toISOString()}`,
         );
       await checkTwin(to, job.key);
       const written = await write(to, current, source, version, { signal, tries, onProgress });
@@ -240,6 +249,10 @@ export function createUploader({ state, clock, archive, owner, peers, contentOf 
 
   return { upload: attempt };
 }
+
+/** Of an upload that waits for a person. */
+export const HELD_NOTES =
+  "the guard holds what the file holds now. Settle it with `aftersave accept` or `aftersave reject`; `aftersave history --held` lists it.";
 
 const statusOfCode: Partial<Record<ErrorCode, UploadStatus>> = {
   E_TOKEN_MISSING: "token_missing",

@@ -75,8 +75,7 @@ export function createDecisions(db: Database): Decisions {
       return Number(db.prepare("SELECT count(*) AS n FROM held WHERE state = 'open'").get()?.["n"]);
     },
     async isKeptBack(key) {
-      const row = db.prepare("SELECT 1 AS x FROM held WHERE key = ? AND state = 'open' AND applied = 1 LIMIT 1").get(key);
-      return row !== undefined;
+      return db.prepare(`SELECT 1 AS x WHERE ? IN (${KEPT_BACK})`).get(key) !== undefined;
     },
     async pinned(version) {
       return db.prepare("SELECT 1 AS x FROM pins WHERE version = ?").get(version) !== undefined;
@@ -93,5 +92,6 @@ export function createDecisions(db: Database): Decisions {
   };
 }
 
-/** Keys whose jobs wait for a person; part of a query. */
-export const KEPT_BACK = "SELECT key FROM held WHERE state = 'open' AND applied = 1";
+/** Keys whose jobs wait for a person: files that hold what is held, and archive copies of it; part of a query. */
+export const KEPT_BACK = `SELECT key FROM held WHERE state = 'open' AND applied = 1
+  UNION SELECT a.key FROM held h JOIN versions v ON v.version = h.version JOIN archives a ON a.base = v.base WHERE h.state = 'open' AND h.applied = 1`;

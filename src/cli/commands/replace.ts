@@ -14,7 +14,8 @@ export function define(command: Command, cli: Cli): void {
       .description("Makes content the whole of a memory file. What was there before is kept in the archive.")
       .argument("<KEY>", "the memory file: its key (Meta/Notes.txt) or its path")
       .argument("[TEXT]", "the content, taken as it is: a line end is not added; - reads stdin")
-      .option("--file <path>", "take the content from this file"),
+      .option("--file <path>", "take the content from this file")
+      .option("--merge", "where the file holds another content than --if-sha256 by now, bring both together by line"),
   ).action(async (key: string, text: string | undefined, flags: SaveFlags) => {
     const options = saveOptions(flags);
     const body = await contentOf(text, flags);

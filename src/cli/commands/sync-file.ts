@@ -60,13 +60,13 @@ function failed(error: unknown, file: string, paths: number): FileResult {
   return { file, ...result, targets: [{ target: "none", ...result }] };
 }
 
-const colour = { uploaded: "green", unchanged: "dim", conflict: "yellow", failed: "red" } as const;
+const colour = { uploaded: "green", unchanged: "dim", conflict: "yellow", held: "yellow", failed: "red" } as const;
 
 function say({ file, targets }: FileResult, { out }: Cli): string {
   const lines = targets.map((result) => {
     const word = outcomeWord(result);
     const where = result.drive_path === null ? "" : ` ${result.drive_path}`;
-    const why = word === "conflict" || word === "failed" ? `: ${result.notes}` : "";
+    const why = ["conflict", "held", "failed"].includes(word) ? `: ${result.notes}` : "";
     return `${out.paint(colour[word], word)} ${file} → ${result.target}${why === "" ? where : why}`;
   });
   return lines.join("\n");

@@ -1,0 +1,213 @@
+/**
+ * The guard: looks at what a save would do to a file, and keeps it aside where a person shall decide. Appends are never
+ * looked at: they take nothing away.
+ * @module
+ */
+import { createHash } from "node:crypto";
+import type { Clock } from "../core/clock.ts";
+import { AftersaveError } from "../core/errors.ts";
+import { DEFAULT_GUARD, judgeReplacement, type GuardRules, type Policy } from "../core/guard.ts";
+import { zoneOf, type Key } from "../core/key.ts";
+import type { Source } from "../core/target.ts";
+import { actorIn, type Actor, type Alarm, type Details, type SaveOp, type Version } from "../core/version.ts";
+import type { Decisions } from "../state/decisions.ts";
+import type { Guarding } from "../state/guarding.ts";
+import type { Content, Head, Saves } from "../state/saves.ts";
+import { measure, type Measurable } from "../text/measure.ts";
+import { fileSource, readPieces } from "./content.ts";
+import type { Heads } from "./heads.ts";
+import type { Step } from "./journal.ts";
+import { createSprees } from "./spree.ts";
+import { threeWay } from "./three-way.ts";
+
+/** What a key shall hold: bytes, or a file below `state_dir`. Null: nothing. */
+export type NewContent = Uint8Array | { readonly path: string; readonly size: number; readonly sha256: string } | null;
+
+/** A save that the guard looks at. */
+export interface Proposal {
+  readonly key: Key;
+  readonly op: SaveOp;
+  readonly head: Head;
+  readonly content: NewContent;
+  readonly actor: Actor;
+}
+
+/** A save that waits for a person's decision. */
+export interface HeldSave {
+  /** What `accept` and `reject` take. */
+  readonly version: string;
+  readonly file: Key;
+  /** What the save would do; when `applied`, what it did. */
+  readonly op: SaveOp;
+  readonly alarms: readonly Alarm[];
+  /** It stands in the file, and is kept from the targets; else the file is as it was. */
+  readonly applied: boolean;
+  /** ISO time. */
+  readonly at: string;
+  /** Both null when the key shall hold nothing. */
+  readonly sha256: string | null;
+  readonly size: number | null;
+  /** What the key held before. */
+  readonly prev_sha256: string | null;
+  readonly actor: Actor;
+}
+
+export interface GuardParts {
+  readonly saves: Saves;
+  readonly decisions: Decisions;
+  readonly guarding: Guarding;
+  readonly heads: Heads;
+  readonly clock: Clock;
+  readonly newId: () => string;
+  /** By zone; `*`, which is there, for every other one. */
+  readonly rules: Readonly<Record<string, GuardRules>>;
+  /** What a version held. */
+  readonly contentOf: (version: Version) => Promise<Source | undefined>;
+  readonly step?: ((step: Step) => void | Promise<void>) | undefined;
+}
+
+export interface Guard {
+  policy(key: Key): Policy;
+  /** What looks like damage in the save; nothing where the zone's policy is off. */
+  judge(proposal: Proposal): Promise<Alarm[]>;
+  /**
+   * Keeps the save aside: its content first, then the line that says so. The file stays as it is. A save that waits already is
+   * kept once.
+   */
+  keepAside(proposal: Omit<Proposal, "head">, prev: Content | undefined, details: Details): Promise<Version>;
+  /**
+   * The content of a save that was computed from `base` (null: from nothing), with what came after that. `clash`: both changed
+   * the same lines, or one is no text. `unknown`: `key` never held that base.
+   */
+  merge(key: Key, base: string | null, ours: NewContent, theirs: Head | undefined): Promise<Uint8Array | "clash" | "unknown">;
+}
+
+const EMPTY: Source = { size: 0, sha256: createHash("sha256").digest("hex"), async *open() {} };
+
+const sourceOf = (content: NewContent): Source => {
+  if (content === null) return EMPTY;
+  if (!(content instanceof Uint8Array)) return fileSource(content.path, content.size, content.sha256);
+  return {
+    size: content.length,
+    sha256: createHash("sha256").update(content).digest("hex"),
+    async *open() {
+      yield content;
+    },
+  };
+};
+
+const measurable = (content: Exclude<NewContent, null>): Measurable =>
+  content instanceof Uint8Array
+    ? { size: content.length, bytes: content, open: () => sourceOf(content).open() }
+    : { size: content.size, open: () => readPieces(content.path, 0, content.size) };
+
+/** The facts of a version that waits for a decision. */
+export function heldSave(v: Version): HeldSave {
+  const applied = v.op !== "hold";
+  return {
+    version: v.version,
+    file: v.file,
+    op: applied ? (v.op as SaveOp) : (v.details?.applies ?? "replace"),
+    alarms: v.details?.alarms ?? [],
+    applied,
+    at: v.timestamp,
+    sha256: v.sha256,
+    size: v.size,
+    prev_sha256: v.prev_sha256,
+    actor: actorIn(v),
+  };
+}
+
+/** What alarms say, in one sentence. */
+export const sayAlarms = (alarms: readonly Alarm[]): string => alarms.map(({ says }) => says).join("; ");
+
+/** What the caller of a save that was kept aside is told. */
+export function heldError(v: Version): AftersaveError {
+  const alarms = v.details?.alarms ?? [];
+  return new AftersaveError("E_HELD", `${v.file} was left as it is, and the new content is held: ${sayAlarms(alarms)}`, {
+    hint: `A person settles it with \`aftersave accept ${v.version}\` or \`aftersave reject ${v.version}\`.`,
+    details: { version: v.version, file: v.file, alarms },
+  });
+}
+
+export function createGuard(parts: GuardParts): Guard {
+  const { saves, decisions, guarding, heads, clock, newId, contentOf, step } = parts;
+  const rules = (key: Key): GuardRules => parts.rules[zoneOf(key)] ?? parts.rules["*"] ?? DEFAULT_GUARD;
+  const windows = Object.values(parts.rules).map(({ spree }) => spree?.windowMs ?? 0);
+  const sprees = createSprees({ guarding, clock, windowMs: Math.max(...windows) });
+
+  const alike = async (key: Key, op: SaveOp, sha256: string | null, prev: string | null): Promise<Version | undefined> => {
+    for (const one of await decisions.held("open")) {
+      if (one.key !== key || one.applied) continue;
+      const line = await saves.version(one.version);
+      if (line && line.details?.applies === op && line.sha256 === sha256 && line.prev_sha256 === prev) return line;
+    }
+    return undefined;
+  };
+
+  const keep = async (version: string, content: NewContent) => {
+    try {
+      if (content instanceof Uint8Array) await heads.create(version, content, 0o600);
+      else if (content !== null) await heads.adopt(version, content.path, 0o600);
+    } catch (error) {
+      await heads.remove(version);
+      throw error;
+    }
+  };
+
+  return {
+    policy: (key) => rules(key).policy,
+    async judge({ key, head, content, actor }) {
+      const zone = rules(key);
+      if (zone.policy === "off") return [];
+      const alarms: Alarm[] = [];
+      const size = content === null ? 0 : measurable(content).size;
+      if (content !== null) {
+        const path = heads.path(head.base);
+        const before = { size: head.size, open: () => readPieces(path, 0, head.size) };
+        alarms.push(...judgeReplacement(await measure(before, measurable(content), key), zone));
+      }
+      if (zone.spree) alarms.push(...(await sprees.judge(key, actor, Math.max(0, head.size - size), zone.spree)));
+      return alarms;
+    },
+    async keepAside({ key, op, content, actor }, prev, details) {
+      const source = content === null ? null : sourceOf(content);
+      const prevSha256 = prev?.sha256 ?? null;
+      const known = await alike(key, op, source?.sha256 ?? null, prevSha256);
+      if (known) return known;
+      const version = newId();
+      await keep(version, content);
+      await step?.("kept");
+      const facts = {
+        ...actor,
+        version,
+        op: "hold" as const,
+        file: key,
+        sha256: source?.sha256 ?? null,
+        size: source?.size ?? null,
+        prev_sha256: prevSha256,
+        archived_as: null,
+        timestamp: new Date(clock.now()).toISOString(),
+        details: { ...details, applies: op },
+      };
+      const line = await saves.decide(facts).catch(async (error: unknown) => {
+        // a full disk took no line; any other may come to light after a power cut, and then needs the content
+        if (error instanceof AftersaveError && error.code === "E_NO_SPACE") await heads.remove(version);
+        throw error;
+      });
+      await step?.("held");
+      return line;
+    },
+    async merge(key, base, ours, theirs) {
+      const from = base === null ? undefined : await guarding.versionWith(key, base);
+      if (base !== null && !from) return "unknown";
+      try {
+        const was = (from && (await contentOf(from))) ?? EMPTY;
+        return (await threeWay(was, sourceOf(ours), theirs ? heads.source(theirs) : EMPTY)) ?? "clash";
+      } catch (error) {
+        if (error instanceof AftersaveError && error.code === "E_CONTENT_GONE") return "unknown";
+        throw error;
+      }
+    },
+  };
+}

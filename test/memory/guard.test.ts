@@ -1,0 +1,204 @@
+/** What looks like damage is accepted and said, or held; ordinary work is left alone. */
+import { truncateSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { logLines } from "../../scripts/campaign/root.ts";
+import type { HeldSave } from "../../src/memory/guard.ts";
+import { codeOf, freshRoots, sha256 } from "./root.ts";
+
+const roots = freshRoots();
+const KEY = "Meta/Notes.md";
+
+/** Notes as an agent keeps them: 3,279 bytes of headings, items and prose. */
+const NOTES = Array.from(
+  { length: 8 },
+  (_, n) =>
+    `## Part ${n}\n\nWhat is known of part ${n} stands here.\n\n${Array.from({ length: 8 }, (_, i) => `- fact ${n}.${i} is so and not otherwise`).join("\n")}\n\n`,
+)
+  .join("")
+  .padEnd(3279, "A last line of prose. ");
+const rulesOf = (alarms: readonly { rule: string }[]) => alarms.map(({ rule }) => rule);
+const guarded = async (guard: unknown) => {
+  const root = roots.make({ guard });
+  const memory = await roots.open(root);
+  return { root, memory, data: (key: string) => join(root, "Data", key) };
+};
+
+describe("a replace", () => {
+  it("of 3,279 bytes by 584 is accepted, says so, and pins the version before it", async () => {
+    const { memory, root, read } = await roots.fresh();
+    const before = await memory.replace(KEY, NOTES);
+    expect(before.size).toBe(3279);
+    const receipt = await memory.replace(KEY, NOTES.slice(0, 584), { chat_name: "c" });
+    expect(rulesOf(receipt.alarms)).toEqual(expect.arrayContaining(["shrink", "lines", "items", "headings"]));
+    expect(receipt.alarms[0]?.says).toBe("584 of 3279 bytes are kept (17 %)");
+    expect(receipt.warnings.join()).toContain(before.version);
+    expect(receipt.warnings.join()).toContain(`aftersave undo ${receipt.version}`);
+    expect(read(KEY)).toBe(NOTES.slice(0, 584));
+    await memory.close();
+    expect(logLines(root, "memory_changelog").at(-1)).toMatchObject({
+      details: { alarms: receipt.alarms, about: [before.version] },
+    });
+    const again = await roots.open(root);
+    expect(await again.unpin(before.version)).toMatchObject({ changed: true, guarded: true });
+  });
+
+  it("by as many bytes of nonsense is told by its lines", async () => {
+    const { memory } = await roots.fresh();
+    await memory.replace(KEY, NOTES);
+    const { alarms } = await memory.replace(KEY, NOTES.replaceAll(/[a-z]/g, "x"));
+    expect(rulesOf(alarms)).toContain("lines");
+    expect(rulesOf(alarms)).not.toContain("shrink");
+  });
+
+  it("of a text in one line is told by its sentences", async () => {
+    const { memory } = await roots.fresh();
+    const prose = Array.from({ length: 40 }, (_, n) => `Sentence ${n} says something of its own.`).join(" ");
+    await memory.replace(KEY, prose);
+    expect(rulesOf((await memory.replace(KEY, prose.replaceAll(/[a-z]/g, "x"))).alarms)).toEqual(["lines"]);
+    await memory.replace("Meta/other.md", prose);
+    expect((await memory.replace("Meta/other.md", prose.replace("Sentence 7", "Sentence seven"))).alarms).toEqual([]);
+  });
+
+  it.each([
+    ["a few words in many lines", NOTES.replace("fact 3.3", "fact three"), NOTES],
+    ["lines that moved", NOTES.split("\n").toReversed().join("\n"), NOTES],
+    ["boxes that were checked", "# To do\n" + "- [x] a thing\n".repeat(30), "# To do\n" + "- [ ] a thing\n".repeat(30)],
+    ["other line ends and indents", NOTES.replaceAll("\n", "\r\n  "), NOTES],
+    ["a note of three lines, anew", "other\nwords\nhere\n", "three\nlines\nonly\n"],
+    ["more than there was", `${NOTES}${NOTES}`, NOTES],
+    [
+      "JSON in another layout",
+      JSON.stringify({ a: [1, 2, { b: "x".repeat(900) }] }),
+      JSON.stringify({ a: [1, 2, { b: "x".repeat(900) }] }, null, 8),
+    ],
+  ])("with %s says nothing", async (_, after, before) => {
+    const { memory } = await roots.fresh();
+    await memory.replace(KEY, before);
+    expect((await memory.replace(KEY, after)).alarms).toEqual([]);
+  });
+
+  it("that leaves nothing, or breaks JSON, is told however small the file was", async () => {
+    const { memory } = await roots.fresh();
+    await memory.replace(KEY, "one\n");
+    expect(rulesOf((await memory.replace(KEY, "")).alarms)).toEqual(["empty"]);
+    await memory.replace(KEY, "one\n");
+    expect(rulesOf((await memory.replace(KEY, " \n\n")).alarms)).toEqual(["empty"]);
+    await memory.replace("Core/state.json", '{"a": 1}');
+    expect(rulesOf((await memory.replace("Core/state.json", '{"a": 1')).alarms)).toEqual(["invalid"]);
+    expect((await memory.replace("Core/state.json", '{"a": 2}')).alarms).toEqual([]);
+    await memory.replace("Core/events.jsonl", '{"a": 1}');
+    expect((await memory.replace("Core/events.jsonl", '{"a": 1}\n{"a": 2}\n')).alarms).toEqual([]);
+  });
+
+  it("of a long file is measured too, whatever its length", async () => {
+    const { memory, data, write } = await roots.fresh();
+    const long = Array.from({ length: 300_000 }, (_, n) => `line ${n} of many\n`).join("");
+    await memory.replace(KEY, long);
+    expect(rulesOf((await memory.replace(KEY, long.slice(0, long.length / 3))).alarms)).toEqual(["shrink", "lines"]);
+    await memory.replace(KEY, long);
+    write("../other.txt", long.slice(0, 1000));
+    expect(rulesOf((await memory.replace(KEY, { path: join(data(KEY), "../../../other.txt") })).alarms)).toContain("shrink");
+  });
+
+  it("is not looked at where the zone's policy is off, nor is an append anywhere", async () => {
+    const { memory } = await guarded({ Meta: "off", "*": "hold" });
+    await memory.replace(KEY, NOTES);
+    expect((await memory.replace(KEY, "")).alarms).toEqual([]);
+    await memory.append("Core/x.md", NOTES);
+    expect((await memory.append("Core/x.md", "\0")).alarms).toEqual([]);
+  });
+
+  it("is judged by the shares that the zone sets", async () => {
+    const { memory } = await guarded({ Meta: { keep_bytes: 0.9, keep_lines: 0, keep_items: 0, keep_headings: 0 } });
+    await memory.replace(KEY, NOTES);
+    expect(rulesOf((await memory.replace(KEY, NOTES.slice(0, 2800))).alarms)).toEqual(["shrink"]);
+    const other = "Core/x.md";
+    await memory.replace(other, NOTES);
+    expect((await memory.replace(other, NOTES.slice(0, 2800))).alarms).toEqual([]);
+  });
+});
+
+describe("a spree", () => {
+  it("is a consolidation that archives 23 files, and nothing that several sessions do", async () => {
+    const { memory } = await roots.fresh();
+    for (let n = 0; n < 23; n++) await memory.replace(`Meta/${n}.md`, `file ${n}\n`);
+    for (let n = 0; n < 12; n++) await memory.replace(`Core/${n}.md`, `file ${n}\n`);
+    const alarms: string[] = [];
+    for (let n = 0; n < 23; n++)
+      alarms.push(rulesOf((await memory.archive(`Meta/${n}.md`, { session_id: "s", origin: "consolidation" })).alarms).join());
+    expect(alarms).toEqual([...Array.from({ length: 9 }, () => ""), ...Array.from({ length: 14 }, () => "spree")]);
+    for (let n = 0; n < 12; n++) expect((await memory.archive(`Core/${n}.md`, { session_id: `s${n}` })).alarms).toEqual([]);
+  });
+
+  it("is known to whoever opens the memory next, and over when its time is", async () => {
+    let now = Date.parse("2026-04-13T18:00:00Z");
+    const clock = { now: () => (now += 1000), sleep: () => Promise.resolve() };
+    const root = roots.make({});
+    const first = await roots.open(root, { clock });
+    for (let n = 0; n < 12; n++) await first.replace(`Meta/${n}.md`, `file ${n}\n`);
+    for (let n = 0; n < 9; n++) expect((await first.archive(`Meta/${n}.md`, { session_id: "s" })).alarms).toEqual([]);
+    await first.close();
+    const next = await roots.open(root, { clock });
+    expect(rulesOf((await next.archive("Meta/9.md", { session_id: "s" })).alarms)).toEqual(["spree"]);
+    now += 600_000;
+    expect((await next.archive("Meta/10.md", { session_id: "s" })).alarms).toEqual([]);
+  });
+
+  it("is also the share of a zone's bytes, of at least three files", async () => {
+    const { memory } = await roots.fresh();
+    for (let n = 0; n < 6; n++) await memory.replace(`Meta/${n}.md`, NOTES);
+    const alarms = [];
+    for (let n = 0; n < 4; n++) alarms.push(rulesOf((await memory.archive(`Meta/${n}.md`)).alarms));
+    expect(alarms).toEqual([[], [], ["spree"], ["spree"]]);
+  });
+});
+
+describe("hold", () => {
+  it("keeps the new content aside, leaves the file as it was, and says which version waits", async () => {
+    const { memory, root } = await guarded("hold");
+    const seen: HeldSave[] = [];
+    memory.on("held", (held) => seen.push(held));
+    const before = await memory.replace(KEY, NOTES);
+    const error = await memory.replace(KEY, "gone\n", { chat_name: "c", session_id: "s" }).catch((failure: unknown) => failure);
+    expect(error).toMatchObject({ code: "E_HELD", exit: 5, details: { file: KEY, version: expect.any(String) } });
+    const { version } = (error as { details: { version: string } }).details;
+    const [held] = await memory.held();
+    expect(held).toMatchObject({
+      version,
+      file: KEY,
+      op: "replace",
+      applied: false,
+      sha256: sha256("gone\n"),
+      size: 5,
+      prev_sha256: before.sha256,
+    });
+    expect(held).toMatchObject({ actor: { chat_name: "c", session_id: "s" } });
+    await Promise.resolve();
+    expect(seen).toEqual([held]);
+    expect(await memory.status()).toMatchObject({ held: 1, files: 1 });
+    expect(memory.check(await memory.status())).toBe(5);
+    await memory.close();
+    expect(logLines(root, "memory_changelog").at(-1)).toMatchObject({ op: "hold", version, details: { applies: "replace" } });
+  });
+
+  it("keeps the same save once, however often it is tried", async () => {
+    const { memory } = await guarded("hold");
+    await memory.replace(KEY, NOTES);
+    for (let n = 0; n < 3; n++) expect(await codeOf(memory.replace(KEY, "gone\n"))).toBe("E_HELD");
+    expect(await memory.held()).toHaveLength(1);
+  });
+
+  it("of what stands in the file already: accepted, pinned, and nothing of it goes to a target", async () => {
+    const { memory, data } = await guarded("hold");
+    const before = await memory.replace(KEY, NOTES);
+    await memory.flush();
+    truncateSync(data(KEY), 100);
+    const receipt = await memory.saved(KEY);
+    expect(receipt).toMatchObject({ op: "external", uploads: [{ target: "drive", status: "held", code: "E_HELD" }] });
+    expect(rulesOf(receipt.alarms)).toContain("shrink");
+    expect(receipt.warnings.join()).toContain(`aftersave accept ${receipt.version}`);
+    expect(await memory.unpin(before.version)).toMatchObject({ changed: true, guarded: true });
+    expect(await memory.held()).toMatchObject([{ version: receipt.version, applied: true, op: "external" }]);
+  });
+});
