@@ -19,6 +19,8 @@ import { createLooking, type Looking } from "./history/looking.ts";
 import { createShowing, type Showing } from "./history/showing.ts";
 import { createDiagnosticLog } from "./logs/diagnostic.ts";
 import { followLog, matchesLine, tailLog, type Filter, type LogValue, type Why } from "./logs/read.ts";
+import { createErasing, type Erasing } from "./keeping/erasing.ts";
+import type { EraseStepName } from "./keeping/erase.ts";
 import { createKeeping, type Keeping } from "./keeping/keeping.ts";
 import { finishPruning } from "./keeping/pruning.ts";
 import type { PruneStep } from "./keeping/prune.ts";
@@ -72,10 +74,10 @@ export interface OpenOptions {
   /** Sets the state file aside, damaged or not, and rebuilds it (`doctor --rebuild`). */
   readonly rebuild?: boolean | undefined;
   /** Called at each step of a save or prune; tests stop the process there. */
-  readonly onStep?: ((step: Step | PruneStep) => void | Promise<void>) | undefined;
+  readonly onStep?: ((step: Step | PruneStep | EraseStepName) => void | Promise<void>) | undefined;
 }
 
-export interface Memory extends Looking, Keeping, Showing, Bringing, SecretsRoom, Proving, Holding {
+export interface Memory extends Looking, Keeping, Showing, Bringing, SecretsRoom, Proving, Holding, Erasing {
   /** The memory root, absolute. */
   readonly root: string;
   readonly config: Config;
@@ -314,22 +316,27 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
   const pathAt = (target: string, key: Key) => `${byName.get(target)?.root ?? ""}${key}`;
 
   const newId = idsOf(clock);
+  const forgetting = createErasing({ state, heads, stateDir: config.stateDir, clock });
   const secrets = createSecrets({ ...config.secrets, keyFile: join(config.stateDir, "secrets.key"), archive: config.archive });
   const saves = new SaveManager({
     saves: state.saves,
     claims: state.claims,
     heads,
     places,
-    journal: createJournal({ saves: state.saves, heads, places, targetsFor: routed, step: options.onStep }),
-    guard: createGuard({
-      ...state,
-      heads,
-      clock,
-      newId,
-      rules: config.guard,
-      contentOf: (version) => versions.content(version),
-      step: options.onStep,
-    }),
+    journal: forgetting.barrier.journal(
+      createJournal({ saves: state.saves, heads, places, targetsFor: routed, step: options.onStep }),
+    ),
+    guard: forgetting.barrier.guard(
+      createGuard({
+        ...state,
+        heads,
+        clock,
+        newId,
+        rules: config.guard,
+        contentOf: (version) => versions.content(version),
+        step: options.onStep,
+      }),
+    ),
     clock,
     archive: config.archive,
     spoolDir: join(config.stateDir, "spool"),
@@ -390,12 +397,34 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
     targets: enabled,
     open,
     onOutcome: announce,
+    before: (target, signal) => forgetting.settle(target, signal),
   });
 
   for (const { name, type, enabled, root, options: own } of config.targets) {
     const place = enabled && !options.targets?.[name] ? drivers[type]?.placeOf?.(root, own) : undefined;
     if (place !== undefined) await owner.placed(name, place);
   }
+  const { erasing, finished } = await forgetting.begin({
+    places,
+    versions,
+    manager: saves,
+    sweep: () => sweep(saves, state.saves.heads(), places),
+    logs,
+    newId,
+    keyOf: (text) => places.keyOf(text, cwd),
+    targetsFor: routed,
+    targets: enabled,
+    open,
+    owner,
+    history,
+    root: config.root,
+    backupDir: config.backupDir,
+    others: [config.llamaInput, config.llamaOutput],
+    archiveDir: places.pathOf(config.archive as Key),
+    diagnosticLog: join(config.stateDir, "diagnostic.log"),
+    step: options.onStep,
+  });
+  if (finished > 0) notices.push("an erasure that was interrupted was finished");
   const { settled, failed } = await saves.recoverAll();
   if (settled > 0) notices.push(`${settled} unfinished save${settled === 1 ? " was" : "s were"} settled`);
   notices.push(...failed.map(({ message, hint }) => (hint ? `${message}. ${hint}` : message)));
@@ -410,7 +439,7 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
     ];
   };
 
-  const asked = createAsked({ state, clock, queue, targetsFor: routed, onOutcome: announce });
+  const asked = createAsked({ state, clock, secrets, queue, targetsFor: routed, onOutcome: announce });
 
   const checkedKeyOf = (text: string, from = cwd): Key => {
     const key = places.keyOf(text, from);
@@ -428,7 +457,7 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
     }
   };
 
-  const bringing = createBringing({ saves: state.saves, versions, places, newId, manager: saves });
+  const bringing = createBringing({ saves: state.saves, decisions: state.decisions, versions, places, newId, manager: saves });
 
   let closing: Promise<void> | undefined;
   const close = async () => {
@@ -443,8 +472,10 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
     options.targets?.[target.name] ? undefined : drivers[target.type]?.localPath?.(target.options);
 
   return {
+    ...erasing,
     ...createKeeping({
       state,
+      said: (meta) => secrets.maskMeta(meta),
       places,
       versions,
       clock,
@@ -645,7 +676,10 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
             open: async () => (await open(name)).target,
             mend: async () => {
               const to = await open(name);
-              const lost = (await to.target.audit?.({ all: true })) ?? [];
+              const gone = (await to.target.audit?.({ all: true })) ?? [];
+              const { lostAt } = await import("./recovery/verify-target.ts");
+              const whose = (key: Key, sha256: string) => peers.whose(to, key, sha256, {});
+              const lost = [...new Set([...gone, ...(await lostAt({ state, to, targetsFor: routed, whose, call: {} }))])];
               if (lost.length > 0) await owner.again(to, lost);
               return lost.length;
             },

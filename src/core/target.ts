@@ -113,6 +113,11 @@ export interface Target {
   copy(from: Key, to: Key, guard?: Guard): Promise<Entry>;
   /** Removing what is absent succeeds. A failed `expect` throws `conflict` and removes nothing. */
   remove(key: Key, guard?: Guard): Promise<void>;
+  /**
+   * Removes for good what this place has of a key: the file, its older revisions, and what lies in the trash under its name. What is
+   * absent is fine. Answers what the place cannot forget, one sentence each. Where there is none, `remove` is all there is to it.
+   */
+  purge?(key: Key, call?: Call): Promise<readonly string[]>;
   /** A hint: these keys are about to be put. A place where looking and folders cost requests sees to all of them at once. */
   prepare?(keys: readonly Key[], call?: Call): Promise<void>;
   /**
@@ -139,6 +144,7 @@ export function forward(inner: Target, over: Partial<Target>): Target {
     put: (key, body, guard) => inner.put(key, body, guard),
     copy: (from, to, guard) => inner.copy(from, to, guard),
     remove: (key, guard) => inner.remove(key, guard),
+    ...(inner.purge && { purge: (key, call) => inner.purge?.(key, call) ?? Promise.resolve([]) }),
     ...(inner.prepare && { prepare: (keys, call) => inner.prepare?.(keys, call) ?? Promise.resolve() }),
     ...(inner.audit && { audit: (call) => inner.audit?.(call) ?? Promise.resolve([]) }),
     close: () => inner.close(),

@@ -90,7 +90,18 @@ export interface Alarm {
   readonly says: string;
 }
 
-export const ALARM_RULES = ["shrink", "lines", "headings", "items", "empty", "invalid", "spree", "stale", "merge"] as const;
+export const ALARM_RULES = [
+  "shrink",
+  "lines",
+  "headings",
+  "items",
+  "empty",
+  "invalid",
+  "spree",
+  "stale",
+  "merge",
+  "erased",
+] as const;
 export type AlarmRule = (typeof ALARM_RULES)[number];
 
 /** A version whose content an erasure rewrote: what is shown under its id from then on. */
@@ -100,6 +111,12 @@ export interface Redacted {
   /** Both null when nothing of the content is kept. */
   readonly sha256: string | null;
   readonly size: number | null;
+  /** The version that began the growing copy; left out: it began itself, or there is none. */
+  readonly base?: string;
+  /** Key of the archive copy that this save made. */
+  readonly archived_as?: Key;
+  /** What of its details decides something, and is not content. */
+  readonly details?: Pick<Details, "held" | "applies" | "settles" | "restores" | "undoes" | "about">;
 }
 
 /** What a line says beyond the fields that every line has. Only what applies is there. */
@@ -176,7 +193,12 @@ export function inOrder({ alarms, held, applies, settles, restores, undoes, merg
     ...(about && { about }),
     ...(prunes && { prunes: { copies: prunes.copies, from: prunes.from } }),
     ...(redacts && {
-      redacts: redacts.map(({ version, file, sha256: hash, size }) => ({ version, file, sha256: hash, size })),
+      redacts: redacts.map(({ version, file, sha256: hash, size, base, archived_as, details }) => ({
+        ...{ version, file, sha256: hash, size },
+        ...(base !== undefined && { base }),
+        ...(archived_as !== undefined && { archived_as }),
+        ...(details && { details: inOrder(details) }),
+      })),
     }),
   };
 }

@@ -9,18 +9,32 @@ import { ALARM_RULES, erased, isWhole, NO_KEY, OPS, ORIGINS, SAVE_OPS, type Deta
 const hash = z.string().regex(/^[0-9a-f]{64}$/);
 const key = z.string().min(1);
 
-const details = z.strictObject({
-  alarms: z.array(z.strictObject({ rule: z.enum(ALARM_RULES), says: z.string() })).optional(),
+const decides = {
   held: z.literal(true).optional(),
   applies: z.enum(SAVE_OPS).optional(),
   settles: z.ulid().optional(),
   restores: z.ulid().nullable().optional(),
   undoes: z.array(z.ulid()).optional(),
-  merges: hash.optional(),
   about: z.array(z.ulid()).optional(),
+};
+
+const details = z.strictObject({
+  ...decides,
+  alarms: z.array(z.strictObject({ rule: z.enum(ALARM_RULES), says: z.string() })).optional(),
+  merges: hash.optional(),
   prunes: z.strictObject({ copies: z.array(key), from: z.string() }).optional(),
   redacts: z
-    .array(z.strictObject({ version: z.ulid(), file: key, sha256: hash.nullable(), size: z.int().nonnegative().nullable() }))
+    .array(
+      z.strictObject({
+        version: z.ulid(),
+        file: key,
+        sha256: hash.nullable(),
+        size: z.int().nonnegative().nullable(),
+        base: z.ulid().optional(),
+        archived_as: key.optional(),
+        details: z.strictObject(decides).optional(),
+      }),
+    )
     .optional(),
 });
 

@@ -12,6 +12,7 @@ import { adopt } from "../logs/adopt.ts";
 import { appendLines, LogSizeError } from "../logs/append.ts";
 import { moveAside, counted, standing, openLog, fsyncFolder, LOG_MODE, type Standing } from "../logs/files.ts";
 import { tailLog } from "../logs/read.ts";
+import { filesOfLog, rewriteLines } from "../logs/redact.ts";
 import { reconcile } from "../logs/repair.ts";
 import { rotateIfNeeded } from "../logs/rotate.ts";
 import { rotatedFiles } from "../logs/rotated.ts";
@@ -43,6 +44,9 @@ export interface LogNotice {
   readonly message: string;
 }
 
+/** The line as it is to stand there; an empty one is left out. */
+export type ChangeLine = (log: LogName, line: string) => string;
+
 export interface LogExport {
   /** Says that lines may wait. They are written soon, many at once; nobody waits for it. */
   wake(): void;
@@ -50,6 +54,11 @@ export interface LogExport {
   drain(options?: { sync?: boolean }): Promise<void>;
   /** The changelog anew from the state, as one file; what was there, rotated files too, is moved beside. */
   rewrite(): Promise<void>;
+  /**
+   * Every line of the logs as `change` makes it: what waits, what is written, rotated files, and what was set aside beside them.
+   * Answers how many files changed. Can be cut off and done again.
+   */
+  redact(change: ChangeLine): Promise<number>;
   /** What happened to the logs since the memory was opened: set aside, repaired, refused. */
   readonly notices: readonly LogNotice[];
   /** The last fault of a log; null when the last export went well. */
@@ -316,6 +325,24 @@ export function createLogExport({ outbox, saves, claims, clock, root, paths, rot
         for (const path of await rotatedFiles(paths.changes)) await moveAside(path, counted(`${path}.before-aftersave`));
         await adopt(paths.changes);
         await renewChangelog(await stands(paths.changes));
+      } finally {
+        release();
+      }
+    },
+    async redact(change) {
+      const release = await claims.take("logs", "logs", { waitMs: 600_000 });
+      try {
+        let changed = 0;
+        for (const log of LOGS) {
+          await exportLog(log, true);
+          const mark = await outbox.mark(log);
+          await outbox.dropMark(log); // a crash from here on: the file is continued, whatever its size is by then
+          const { own, others } = await filesOfLog(paths[log]);
+          for (const path of [...others, own]) if (await rewriteLines(path, (line) => change(log, line))) changed++;
+          if (mark) await outbox.setSafe(log, { ...mark, ...(await stands(paths[log])) });
+        }
+        await outbox.rewrite(change);
+        return changed;
       } finally {
         release();
       }

@@ -47,6 +47,8 @@ export interface QueueParts {
   readonly targets: readonly string[];
   /** Opens a target once; throws when its driver cannot be made. */
   readonly open: (name: string) => Promise<MirrorTarget & { readonly concurrency: number }>;
+  /** What a target owes is done before anything else is. */
+  readonly before?: ((target: string, signal: AbortSignal | undefined) => Promise<unknown>) | undefined;
   /** An outcome was recorded: log lines wait, listeners want to know. */
   readonly onOutcome: (outcome: Outcome) => void;
 }
@@ -59,14 +61,14 @@ interface Turn {
   readonly again: boolean;
 }
 
-function elsewhere(error: unknown): undefined {
-  if (!(error instanceof AftersaveError) || error.code !== "E_BUSY") throw error;
 /** These say nothing of the target. */
 const ofTheFile: ReadonlySet<ErrorCode> = new Set(["E_CONFLICT", "E_BLOCKED", "E_HELD"]);
 
+function elsewhere(error: unknown): undefined {
+  if (!(error instanceof AftersaveError) || error.code !== "E_BUSY") throw error;
 }
 
-export function createQueue({ state, clock, uploader, owner, history, targets, open, onOutcome }: QueueParts): Queue {
+export function createQueue({ state, clock, uploader, owner, history, targets, open, onOutcome, before }: QueueParts): Queue {
   const claimName = (target: string, key: Key) => `${target}\n${foldKey(key)}`;
 
   const done = (outcome: Outcome, options: DrainOptions) => {
@@ -130,6 +132,7 @@ export function createQueue({ state, clock, uploader, owner, history, targets, o
   const drainTarget = async (name: string, options: DrainOptions, count: (outcome: Outcome) => void): Promise<void> => {
     const { open_until } = await state.ledger.target(name);
     if (open_until > clock.now() && options.asked !== true) return;
+    await before?.(name, options.signal);
     const drained = await drainJobs(name, options, count);
     if (drained === "closed") return;
     await history.send(name, options);
@@ -187,6 +190,7 @@ export function createQueue({ state, clock, uploader, owner, history, targets, o
 
   const now = async (target: string, key: Key, options: DrainOptions, request?: JobRequest): Promise<Outcome | undefined> => {
     const to = await open(target);
+    await before?.(target, options.signal);
     const first = await waitAndUpload(to, key, options, request);
     if (first?.status === "skipped" || first?.status === "held") return first; // nothing was written, so there is nothing new to look at
     const outcome = (await audit(to, options)).includes(key) ? await waitAndUpload(to, key, options) : first;

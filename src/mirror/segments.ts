@@ -5,7 +5,7 @@
  */
 import type { Clock } from "../core/clock.ts";
 import { asAftersaveError, TargetError } from "../core/errors.ts";
-import type { Call, Source } from "../core/target.ts";
+import type { Call, Entry, Source } from "../core/target.ts";
 import { changelogLine } from "../core/version.ts";
 import type { State } from "../state/state.ts";
 import { segmentKey, type Peers } from "./joined.ts";
@@ -31,6 +31,11 @@ export interface History {
   send(target: string, options?: SendOptions): Promise<void>;
   /** The same, not asked for and waited for by nobody but `idle`. */
   soon(target: string): void;
+  /**
+   * Segments of ours that no longer say what the changelog says, since lines of it were erased, are removed for good and put anew. False: the
+   * place does not list all that it was told yet, so it is to be looked at again.
+   */
+  amend(to: MirrorTarget, call: Call): Promise<boolean>;
   /** Ends what `soon` began: waits a little, then stops it. */
   idle(): Promise<void>;
   /** When the next segment may be sent (milliseconds since 1970); null when none waits, or its target fails. */
@@ -188,11 +193,62 @@ export function createHistory({ state, clock, owner, peers, targets, open, onFau
     }
   };
 
+  const amend = async (to: MirrorTarget, call: Call): Promise<boolean> => {
+    const release = await state.claims.take("history", to.name, { waitMs: 600_000, signal: call.signal });
+    try {
+      await owner.own(to, call);
+      const { id } = await segments.writer();
+      // what was begun to be amended may be gone from there: its bounds are those of what was told
+      const { place } = await segments.reach(to.name, id);
+      const there = new Map<string, Entry>();
+      for await (const entry of to.target.list(segmentKey(id, ""), call)) there.set(entry.key, entry);
+      for (const { key } of [...there.values()]) {
+        const [, first, last] = /(\d+)-(\d+)\.jsonl$/.exec(key) ?? [];
+        const ours = await piece(Number(first) - 1, Number(last), Number.POSITIVE_INFINITY);
+        const entry = there.get(key);
+        if (!ours || !entry || (await sha256Of(to.target, entry, call)) === ours.body.sha256) continue;
+        await (to.target.purge ? to.target.purge(key, call) : to.target.remove(key, call));
+        await putOnce(to.target, key, ours.body, { ...call, version: ours.version });
+      }
+      return !(await fillHoles(to, id, place ?? 0, [...there.keys()], call));
+    } finally {
+      release();
+    }
+  };
+
+  /** A kill between the removal of a segment and its put leaves a hole: it is told again under bounds of its own. */
+  const fillHoles = async (
+    to: MirrorTarget,
+    id: string,
+    until: number,
+    keys: readonly string[],
+    call: Call,
+  ): Promise<boolean> => {
+    const told = keys
+      .map((key) => /(\d+)-(\d+)\.jsonl$/.exec(key))
+      .map((found) => ({ first: Number(found?.[1]), last: Number(found?.[2]) }))
+      .toSorted((a, b) => a.first - b.first);
+    let at = 0;
+    let holes = false;
+    for (const { first, last } of [...told, { first: until + 1, last: until }]) {
+      while (at < first - 1) {
+        const hole = await piece(at, first - 1, MOST);
+        if (!hole) break;
+        await putOnce(to.target, segmentKey(id, nameOf(hole)), hole.body, { ...call, version: hole.version });
+        at = hole.last;
+        holes = true;
+      }
+      at = Math.max(at, last);
+    }
+    return holes;
+  };
+
   const stop = new AbortController();
   const running = new Set<Promise<void>>();
 
   return {
     send,
+    amend,
     soon(target) {
       const run = send(target, { signal: stop.signal })
         .catch((error: unknown) => {

@@ -260,6 +260,11 @@ const statusOfCode: Partial<Record<ErrorCode, UploadStatus>> = {
   E_BLOCKED: "blocked",
 };
 
+const owing = (to: MirrorTarget, key: Key) =>
+  new TargetError("transient", `what was erased of ${key} could not be removed from ${to.name} yet`, {
+    hint: "It is sent when that is done; `aftersave flush` tries both now.",
+  });
+
 const lied = (to: MirrorTarget, what: string) =>
   new TargetError("corrupt", `${to.name} ${what}`, {
     hint: "It is tried again later; `aftersave log uploads --status fail` shows how often.",

@@ -5,6 +5,7 @@
  */
 import type { Key } from "../core/key.ts";
 import type { Version } from "../core/version.ts";
+import { applyErase } from "./erase-line.ts";
 import type { Database, Row } from "./sqlite.ts";
 
 /** A version that waits for a person's decision, or that was rejected. */
@@ -37,11 +38,12 @@ const hold = (db: Database, v: Version, key: Key, applied: boolean) =>
 export function applyDecision(db: Database, v: Version): void {
   const { details } = v;
   if (!details) return;
+  if (v.op === "erase") return applyErase(db, v, applyDecision);
   if (v.op === "hold") hold(db, v, v.file, false);
   else if (details.held) hold(db, v, v.file, true);
   if (details.settles !== undefined)
     db.prepare("UPDATE held SET state = ? WHERE version = ?").run(v.op === "reject" ? "rejected" : "accepted", details.settles);
-  const pins = v.op === "pin" || (details.alarms !== undefined && v.op !== "hold");
+  const pins = v.op === "pin" || ((details.alarms !== undefined || details.held === true) && v.op !== "hold");
   for (const version of details.about ?? []) {
     if (pins) db.prepare("INSERT OR IGNORE INTO pins (version, by) VALUES (?,?)").run(version, v.version);
     if (v.op === "unpin") db.prepare("DELETE FROM pins WHERE version = ?").run(version);

@@ -32,6 +32,10 @@ export interface Outbox {
   mark(log: LogName): Promise<Mark | undefined>;
   /** The last line that waits, or was written and is not yet safe; 0 when there is none. */
   last(log: LogName): Promise<number>;
+  /** Nothing is known of the file any more: what stands there is continued. */
+  dropMark(log: LogName): Promise<void>;
+  /** Lines that wait, each replaced by what `change` makes of it. */
+  rewrite(change: (log: LogName, line: string) => string): Promise<void>;
   /** Says how far the file was written. May be lost at a power cut: the file is then compared with the lines. */
   setMark(log: LogName, mark: Pick<Mark, "path" | "ino" | "size" | "seq">): Promise<void>;
   /** Everything up to the mark is on the disk; those lines are let go. */
@@ -73,6 +77,20 @@ export function createOutbox(db: Database, relaxed: <T>(work: () => T) => T): Ou
     },
     async last(log) {
       return Number(db.prepare("SELECT coalesce(max(seq), 0) AS seq FROM outbox WHERE log = ?").get(log)?.["seq"]);
+    },
+    async dropMark(log) {
+      db.transaction(() => db.prepare("DELETE FROM log_marks WHERE log = ?").run(log));
+    },
+    async rewrite(change) {
+      db.exec("PRAGMA secure_delete=ON");
+      db.transaction(() => {
+        for (const log of LOGS)
+          for (const row of db.prepare("SELECT seq, line FROM outbox WHERE log = ?").all(log)) {
+            const line = String(row["line"]);
+            const changed = change(log, line);
+            if (changed !== line) db.prepare("UPDATE outbox SET line = ? WHERE seq = ?").run(changed, Number(row["seq"]));
+          }
+      });
     },
     async setMark(log, mark) {
       relaxed(() => {

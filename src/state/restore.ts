@@ -4,7 +4,8 @@
  * @module
  */
 import { archiveLine, changelogLine, type Version } from "../core/version.ts";
-import { insertArchive, insertVersion, toVersion, upsertHead, type ArchiveCopy, type Head } from "./saves.ts";
+import { toVersion } from "./rows.ts";
+import { insertArchive, insertVersion, upsertHead, type ArchiveCopy, type Head } from "./saves.ts";
 import { openDatabase, type Database } from "./sqlite.ts";
 
 /** A version with the growing copy that holds its content; null when it holds none. */

@@ -11,7 +11,6 @@ import {
   changelogLine,
   inOrder,
   isWhole,
-  SAVE_OPS,
   type Actor,
   type Details,
   type HeadOp,
@@ -22,6 +21,7 @@ import {
 import { mayGo } from "./copies.ts";
 import { applyDecision } from "./decisions.ts";
 import type { JobRequest } from "./jobs.ts";
+import { MOVES, text, toVersion } from "./rows.ts";
 import { stateCorrupt, type Database, type Row, type Value } from "./sqlite.ts";
 
 /** Some content of a key: its hash and length, and the growing copy (`heads/`) whose first `size` bytes it is. */
@@ -207,8 +207,6 @@ export function upsertHead(db: Database, head: Head): void {
   );
 }
 
-const text = (value: Value | undefined) => (value === null || value === undefined ? null : String(value));
-
 const toHead = (row: Row): Head => ({
   key: row["key"] as Key,
   version: String(row["version"]),
@@ -218,25 +216,7 @@ const toHead = (row: Row): Head => ({
   stamp: text(row["stamp"]),
 });
 
-export const toVersion = (row: Row): Version => ({
-  place: Number(row["place"]),
-  version: String(row["version"]),
-  op: row["op"] as Op,
-  file: row["file"] as Key,
-  sha256: text(row["sha256"]),
-  size: row["size"] === null || row["size"] === undefined ? null : Number(row["size"]),
-  prev_sha256: text(row["prev_sha256"]),
-  archived_as: text(row["archived_as"]) as Key | null,
-  timestamp: String(row["timestamp"]),
-  ...(JSON.parse(String(row["actor"])) as Actor),
-  details: typeof row["details"] === "string" ? (JSON.parse(row["details"]) as Details) : null,
-  salt: text(row["salt"]) || null,
-  sum: String(row["sum"]),
-  prev: text(row["prev"]),
-  commitment: text(row["commitment"]),
-});
-
-const toArchive = (row: Row): ArchiveCopy => ({
+export const toArchive = (row: Row): ArchiveCopy => ({
   key: row["key"] as Key,
   file: row["file"] as Key,
   version: String(row["version"]),
@@ -279,15 +259,28 @@ interface Parts {
 }
 
 const page = 1000;
+
+/** The facts as the newest line of the chain. Within a transaction. */
+function nextLine(db: Database, facts: VersionFacts): Version {
+  const row = lastRow(db);
+  const before = row && toVersion(row);
+  if (before && !isWhole(before)) throw stateCorrupt(": the newest version is not what was accepted"); // nothing may be chained to it
+  return chain(facts, (before?.place ?? 0) + 1, before?.sum ?? null, randomBytes(16).toString("hex"));
+}
+
+/** A line that changes no file's content. Within a transaction. */
+export function decideLine(db: Database, facts: VersionFacts, log: Parts["log"]): Version {
+  const version = nextLine(db, facts);
+  insertVersion(db, version, null);
+  log("changes", changelogLine(version));
+  return version;
+}
+
+const lastRow = (db: Database) => db.prepare("SELECT * FROM versions ORDER BY place DESC LIMIT 1").get();
 /** Characters of a ULID. */
 const ID_LENGTH = 26;
 
-/** `movesHead`, in SQL. */
-const MOVES = `(op IN (${SAVE_OPS.map((op) => `'${op}'`).join(",")}) OR (op <> 'hold' AND details ->> '$.applies' IS NOT NULL))`;
-
 export function createSaves({ database: db, relaxed, enqueue, log }: Parts): Saves {
-  const lastRow = () => db.prepare("SELECT * FROM versions ORDER BY place DESC LIMIT 1").get();
-
   const factsOf = (intent: Intent): VersionFacts => ({
     ...intent.actor,
     version: intent.version,
@@ -301,21 +294,8 @@ export function createSaves({ database: db, relaxed, enqueue, log }: Parts): Sav
     details: intent.details ?? null,
   });
 
-  /** The facts as the newest line of the chain. Within a transaction. */
-  const chained = (facts: VersionFacts): Version => {
-    const row = lastRow();
-    const before = row && toVersion(row);
-    if (before && !isWhole(before)) throw stateCorrupt(": the newest version is not what was accepted"); // nothing may be chained to it
-    return chain(facts, (before?.place ?? 0) + 1, before?.sum ?? null, randomBytes(16).toString("hex"));
-  };
-
-  /** Within a transaction. */
-  const decided = (facts: VersionFacts): Version => {
-    const version = chained(facts);
-    insertVersion(db, version, null);
-    log("changes", changelogLine(version));
-    return version;
-  };
+  const chained = (facts: VersionFacts): Version => nextLine(db, facts);
+  const decided = (facts: VersionFacts): Version => decideLine(db, facts, log);
 
   const jobsOf = (intent: Intent, acceptance: Acceptance): JobRequest[] => {
     const { version, key, actor, old } = intent;
@@ -499,7 +479,7 @@ export function createSaves({ database: db, relaxed, enqueue, log }: Parts): Sav
     versions: (after = 0) =>
       pages("SELECT * FROM versions WHERE place > ? ORDER BY place LIMIT ?", after, toVersion, (version) => version.place),
     async last() {
-      const row = lastRow();
+      const row = lastRow(db);
       return row && toVersion(row);
     },
     async everHeld(key, sha256) {

@@ -121,7 +121,21 @@ const fourth = `
 CREATE TABLE pruned_at (target TEXT NOT NULL, key TEXT NOT NULL, PRIMARY KEY (target, key)) STRICT, WITHOUT ROWID;
 `;
 
-const migrations: readonly string[] = [first, second, third, fourth];
+const fifth = `
+-- what an erasure still has to do; its tombstone has no text either
+CREATE TABLE erasures (id TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE erasure_swaps (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, path TEXT NOT NULL, prepared TEXT, size INTEGER NOT NULL,   -- prepared is null: remove the file
+  was TEXT                           -- of a live file: only while it holds that
+) STRICT;
+-- what a target holds and shall not; as long as it is here, the key is not sent there
+CREATE TABLE erasure_places (
+  target TEXT NOT NULL, key TEXT NOT NULL, how TEXT NOT NULL, erasure TEXT NOT NULL, code TEXT,
+  PRIMARY KEY (target, key)
+) STRICT, WITHOUT ROWID;
+`;
+
+const migrations: readonly string[] = [first, second, third, fourth, fifth];
 
 /** The schema that this version writes. */
 export const SCHEMA = migrations.length;

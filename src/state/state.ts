@@ -10,6 +10,7 @@ import { AftersaveError, asAftersaveError, errnoOf } from "../core/errors.ts";
 import { createClaims, type Claims } from "./claims.ts";
 import { createCopies, type Copies } from "./copies.ts";
 import { createDecisions, type Decisions } from "./decisions.ts";
+import { createErasure, type Erasure } from "./erasure.ts";
 import { createGuarding, type Guarding } from "./guarding.ts";
 import { createJobs, enqueueRows, type JobRequest, type Jobs } from "./jobs.ts";
 import { createLedger, type Ledger } from "./ledger.ts";
@@ -33,6 +34,8 @@ export interface State {
   readonly copies: Copies;
   /** What the guard asks of the history. */
   readonly guarding: Guarding;
+  /** What erasures still have to do. */
+  readonly erasure: Erasure;
   /** The history that the targets hold, and their writers. */
   readonly segments: Segments;
   /** Putting the state together again from what the changelog file says. */
@@ -180,6 +183,7 @@ export async function openState(directory: string, clock: Clock): Promise<State>
       decisions: translated(createDecisions(database), directory),
       copies: translated(createCopies(database), directory),
       guarding: translated(createGuarding(database), directory),
+      erasure: translated(createErasure(database, (log, line) => outboxRow(database, log, line)), directory),
       segments: translated(createSegments(database, createWriters(directory, claims)), directory),
       restore: translated(createRestore({ database, relaxed, log: (log, line) => outboxRow(database, log, line) }), directory),
       library: sqliteLibrary().name,

@@ -10,7 +10,7 @@ import { TargetError } from "../core/errors.ts";
 import type { Key } from "../core/key.ts";
 import type { Call, Entry, Guard, Source, Target } from "../core/target.ts";
 import { FOLDER, type DriveApi, type DriveFile, type Facts } from "./gdrive/api.ts";
-import { absent, byAge, GROUP, inAnyOf } from "./gdrive/folders.ts";
+import { absent, byAge, GROUP, inAnyOf, quoted } from "./gdrive/folders.ts";
 import type { Known } from "./gdrive/journal.ts";
 import { openDrive, type Drive } from "./gdrive/open.ts";
 import { uploadResumable } from "./gdrive/resumable.ts";
@@ -24,6 +24,9 @@ const SMALL = 5 * 1024 * 1024;
 const ROUNDS = 5;
 /** Ids of a listing that are kept. */
 const LISTED = 10_000;
+
+const RETAINED =
+  "Google keeps what was deleted for some weeks for its administrators (Vault, and restoring within 25 days), and in its own backups";
 
 const dirOf = (key: string) => key.slice(0, Math.max(0, key.lastIndexOf("/")));
 const nameOf = (key: string) => key.slice(key.lastIndexOf("/") + 1);
@@ -356,6 +359,26 @@ export function createGdriveTarget(context: DriverContext): Target {
     if (folder !== undefined) shelf.drop(folder);
   };
 
+  /** Every file that this key has, or had, in its folder: deleting one takes its revisions along, and passes by the trash. */
+  const purge = async (on: Drive, key: Key, call: Call): Promise<readonly string[]> => {
+    const { api, journal, folders, shelf } = on;
+    const known = await journal.of(key);
+    const ids = new Set([known?.id, known?.loser].filter((id) => id !== undefined && id !== ""));
+    const folder = await folders.find(dirOf(key), call);
+    if (folder !== undefined) {
+      const query = `${quoted(folder)} in parents and name = ${quoted(nameOf(key))}`; // in the trash too
+      for await (const file of api.search(query, call)) if (file.name === nameOf(key) && isBlob(file)) ids.add(file.id);
+      shelf.drop(folder);
+    }
+    for (const id of ids) {
+      await api.remove(id as string, undefined, call);
+      on.twins.gone(id as string);
+    }
+    listed.delete(key);
+    await journal.forget(key);
+    return ids.size === 0 ? [] : [RETAINED];
+  };
+
   /** A resumable upload is guarded when it starts only: what someone put there meanwhile is in the revisions before ours. */
   const foreignBefore = async ({ api }: Drive, file: DriveFile, expected: string, call: Call): Promise<string | undefined> => {
     const revisions = await api.revisions(file.id, call);
@@ -443,6 +466,7 @@ export function createGdriveTarget(context: DriverContext): Target {
       }),
     copy: (from, to, guard = {}) => inLine(to, () => run(guard, (on) => copy(on, from, to, guard))),
     remove: (key, guard = {}) => inLine(key, () => run(guard, (on) => remove(on, key, guard))),
+    purge: (key, call = {}) => inLine(key, () => run(call, (on) => purge(on, key, call))),
     async prepare(keys, call = {}) {
       const { journal, folders, shelf } = await drive();
       const fresh = new Map<string, Key[]>();

@@ -53,6 +53,7 @@ export function withSlots(most: number): Wrap {
       put: (key, body, guard) => inSlot(guard?.signal, () => inner.put(key, body, guard)),
       copy: (from, to, guard) => inSlot(guard?.signal, () => inner.copy(from, to, guard)),
       remove: (key, guard) => inSlot(guard?.signal, () => inner.remove(key, guard)),
+      ...(inner.purge && { purge: (key, call) => inSlot(call?.signal, async () => inner.purge?.(key, call) ?? []) }),
     });
 }
 

@@ -10,7 +10,7 @@ import { forward, type Wrap } from "../core/target.ts";
 export interface CallRecord {
   /** The target's name in `paths.json`. */
   readonly target: string;
-  readonly verb: "list" | "stat" | "read" | "put" | "copy" | "remove";
+  readonly verb: "list" | "stat" | "read" | "put" | "copy" | "remove" | "purge";
   /** The key, or a listing's prefix. */
   readonly key: string;
   readonly ms: number;
@@ -74,5 +74,8 @@ export function withLog(target: string, sink: (record: CallRecord) => void, opti
       put: (key, body, guard) => logged("put", key, guard?.signal, () => inner.put(key, body, guard)),
       copy: (from, to, guard) => logged("copy", from, guard?.signal, () => inner.copy(from, to, guard)),
       remove: (key, guard) => logged("remove", key, guard?.signal, () => inner.remove(key, guard)),
+      ...(inner.purge && {
+        purge: (key, call) => logged("purge", key, call?.signal, async () => inner.purge?.(key, call) ?? []),
+      }),
     });
 }

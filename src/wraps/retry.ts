@@ -176,6 +176,7 @@ export function withRetry(options: RetryOptions = {}): Wrap {
           ),
         ),
       remove: (key, guard = {}) => call(guard, () => inner.remove(key, guard)),
+      ...(inner.purge && { purge: (key, of) => call(of, async () => inner.purge?.(key, of) ?? []) }),
       ...(inner.prepare && { prepare: (keys, of) => call(of, async () => inner.prepare?.(keys, of)) }),
       ...(inner.audit && { audit: (of) => call(of, async () => inner.audit?.(of) ?? []) }),
     });

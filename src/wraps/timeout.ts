@@ -122,6 +122,9 @@ export function withTimeout(ms: number): Wrap {
         }),
       copy: (from, to, guard) => within(`copy ${from}`, guard, (call) => inner.copy(from, to, call)),
       remove: (key, guard) => within(`remove ${key}`, guard, (call) => inner.remove(key, call)),
+      ...(inner.purge && {
+        purge: (key, of) => within(`remove ${key} for good`, of, async (call) => inner.purge?.(key, call) ?? []),
+      }),
     });
   };
 }

@@ -1,0 +1,636 @@
+/**
+ * Erasing: what was accepted is made unrecoverable, here and at every target (docs/decisions/erase.md). It is begun durably
+ * and can be finished by whoever opens the memory next, without anybody keeping what was erased.
+ * @module
+ */
+import { createHash, randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
+import { readdir, readFile, rm } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import type { Clock } from "../core/clock.ts";
+import { AftersaveError, errnoOf } from "../core/errors.ts";
+import { foldKey, ownKey, type Key } from "../core/key.ts";
+import { actorOf, NO_KEY, type Details, type Version, type VersionFacts } from "../core/version.ts";
+import { fsyncFolder } from "../logs/files.ts";
+import { dropLines } from "../logs/redact.ts";
+import { digestOfFile, readPieces } from "../memory/content.ts";
+import { createDurably, writeDurably } from "../memory/durable.ts";
+import { identityOf, lookAt, statLive } from "../memory/live.ts";
+import type { LogExport } from "../memory/log-export.ts";
+import type { SaveManager } from "../memory/save-manager.ts";
+import type { OwedPlace, OwedSwap, Swap } from "../state/erasure.ts";
+import { STATE_FILE } from "../state/state.ts";
+import { eraseIn, lookInto, type KeyErasure, type KeyParts } from "./erase-key.ts";
+import { createChange } from "./erase-logs.ts";
+import type { ErasedBy, ErasedCopy, EraseOptions, EraseWish, Erasing, Forgotten, Remains } from "./receipt.ts";
+import { redact } from "./redact.ts";
+import {
+  createFingerprints,
+  formsOf,
+  printsOf,
+  unique,
+  type Finder,
+  type Fingerprints,
+  type Print,
+  type Tombstones,
+} from "./tombstone.ts";
+
+/** Where an erasure is; tests stop the process there. */
+export type EraseStepName = "marked" | "prepared" | "committed" | "swapped" | "keys" | "logs" | "loose" | "places" | "scrubbed";
+
+export interface EraseParts extends KeyParts {
+  readonly tombstones: Tombstones;
+  readonly manager: Pick<SaveManager, "saved">;
+  readonly sweep: () => Promise<unknown>;
+  readonly logs: Pick<LogExport, "redact" | "drain">;
+  readonly clock: Clock;
+  readonly newId: () => string;
+  readonly stateDir: string;
+  /** Where archive copies lie. */
+  readonly archiveDir: string;
+  readonly diagnosticLog: string;
+  readonly keyOf: (text: string) => Key;
+  /** Enabled targets that a key is routed to. */
+  readonly targetsFor: (key: Key) => readonly string[];
+  /** Does what a target owes, as far as it can; what came of it. */
+  readonly settle: (target: string, signal: AbortSignal | undefined) => Promise<readonly ErasedCopy[]>;
+  /** What an erasure cannot reach here: looked for anew each time. */
+  readonly remains: (finder: Finder, targets: readonly string[]) => Promise<Remains[]>;
+  readonly step?: ((step: EraseStepName) => void | Promise<void>) | undefined;
+}
+
+export interface Eraser {
+  erase(wish: EraseWish, options?: EraseOptions): Promise<Forgotten>;
+  /** What was erased, and may not come back. */
+  erasures(): Promise<Erasing[]>;
+  /** What this erasure blocks may come back. Brings nothing back. Throws `E_NOT_FOUND`. */
+  lift(id: string): Promise<Erasing>;
+  /** Finishes what a process began that died; answers how many erasures. Targets are left to the next flush. */
+  resume(): Promise<number>;
+  /** The same for the files of one key, whose claim the caller holds. */
+  finishKey(key: Key): Promise<void>;
+}
+
+/** What is under way, without the text. */
+interface Body {
+  readonly by: ErasedBy;
+  readonly at: string;
+  readonly reason: string | null;
+  readonly wholes: readonly Key[];
+  readonly picked: readonly string[];
+  /** Chat or session. */
+  readonly chat: string | null;
+}
+
+interface Tally {
+  lines: number;
+  redacted: number;
+  readonly files: { file: Key; versions: number; removed: boolean }[];
+  readonly copies: ErasedCopy[];
+  readonly gone: Version[];
+}
+
+const MOST_ABOUT = 500;
+const TRIES = 20;
+export const MOST_MATCH = 1000;
+const HISTORY = ownKey("history");
+const HERE = "here";
+
+const by = (wish: EraseWish): ErasedBy => {
+  const given = (["key", "version", "chat", "session", "match"] as const).filter((name) => wish[name] !== undefined);
+  const [only] = given;
+  if (only && given.length === 1 && wish[only] !== "") return only;
+  throw new AftersaveError("E_USAGE", "an erasure is of one thing: a key, a version, a chat, a session or a text", {
+    hint: "Name exactly one of them.",
+  });
+};
+
+export function createEraser(parts: EraseParts): Eraser {
+  const { state, heads, places, versions, tombstones, logs, clock, newId, stateDir } = parts;
+  const { erasure, saves } = state;
+  const folder = join(stateDir, "erase");
+  const step = async (name: EraseStepName) => parts.step?.(name);
+
+  const claimed = async <T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> => {
+    const erase = await state.claims.take("erase", "erase", { waitMs: 600_000, signal });
+    try {
+      const prune = await state.claims.take("prune", "prune", { waitMs: 600_000, signal });
+      try {
+        return await work();
+      } finally {
+        prune();
+      }
+    } finally {
+      erase();
+    }
+  };
+
+  /** Versions what others did, so that nothing is overlooked. */
+  const notice = async (key?: Key) => {
+    if (key === undefined) return void (await parts.sweep());
+    await parts.manager.saved(key).catch((error: unknown) => {
+      if (!(error instanceof AftersaveError) || error.code !== "E_NOT_FOUND") throw error;
+    });
+  };
+
+  const pickedOf = async (kind: ErasedBy, wish: EraseWish): Promise<Version[]> => {
+    if (kind === "version") return [await versions.named(wish.version ?? "")];
+    const query = kind === "chat" ? { chat_name: wish.chat } : { session_id: wish.session };
+    const found: Version[] = [];
+    for await (const version of saves.select(query)) found.push(version);
+    if (found.length === 0)
+      throw new AftersaveError("E_NOT_FOUND", `nothing was saved by this ${kind}`, {
+        hint: "`aftersave history` shows the chats and sessions.",
+      });
+    return found;
+  };
+
+  /** Fingerprints of all that a key ever held. */
+  const allOf = async (prints: Fingerprints, key: Key): Promise<Print[]> => {
+    const { bases, bytes, copies } = await lookInto(parts, key, new Set());
+    const found: Print[] = [];
+    for (const base of bases.keys()) {
+      const whole = await bytes(base);
+      if (whole) found.push(...printsOf(prints, whole, [{ start: 0, end: whole.length }], key));
+    }
+    for (const copy of copies) {
+      if (copy.base !== null || copy.pruned) continue;
+      const whole = await readFile(places.pathOf(copy.key)).catch(unlessAbsent);
+      if (whole) found.push(...printsOf(prints, whole, [{ start: 0, end: whole.length }], key));
+    }
+    return found;
+  };
+
+  /** What was asked for: as keys, as versions, and as fingerprints. */
+  const resolve = async (
+    kind: ErasedBy,
+    wish: EraseWish,
+    prints: Fingerprints,
+    reason: string | null,
+  ): Promise<{ body: Body; prints: Print[] }> => {
+    const begin = { by: kind, at: new Date(clock.now()).toISOString(), reason, chat: wish.chat ?? wish.session ?? null };
+    if (kind === "match") {
+      const text = wish.match ?? "";
+      if (text.trim().length < 3 || text.length > MOST_MATCH)
+        throw new AftersaveError("E_USAGE", `a text to erase has 3 to ${MOST_MATCH} characters`, {
+          hint: "Name a longer piece of it; a shorter one stands in too many places.",
+        });
+      const found = formsOf(text).map((form) => prints.ofText(form));
+      return { body: { ...begin, wholes: [], picked: [] }, prints: unique(found) };
+    }
+    if (kind === "key") {
+      const key = parts.keyOf(wish.key ?? "");
+      const known = (await erasure.linesOf(key)).length + (await erasure.copiesOf(key)).length;
+      if (known === 0 && !existsSync(places.pathOf(key)))
+        throw new AftersaveError("E_NOT_FOUND", `nothing was ever saved as ${key}`, {
+          hint: "`aftersave history` lists what was.",
+        });
+      return { body: { ...begin, wholes: [key], picked: [] }, prints: unique(await allOf(prints, key)) };
+    }
+    const found = await pickedOf(kind, wish);
+    const picked = new Set(found.map(({ version }) => version));
+    const brought: Print[] = [];
+    for (const key of new Set(found.map(({ file }) => file).filter((file) => file !== NO_KEY))) {
+      const looked = await lookInto(parts, key, picked);
+      for (const [base, ranges] of looked.brought) {
+        const whole = await looked.bytes(base);
+        if (whole) brought.push(...printsOf(prints, whole, ranges, key));
+      }
+    }
+    return { body: { ...begin, wholes: [], picked: [...picked] }, prints: unique(brought) };
+  };
+
+  const factsOf = (body: Body, file: Key, details: Details, op: "erase" | "prune" = "erase"): VersionFacts => ({
+    ...actorOf({}, "human"),
+    reason: body.reason,
+    version: newId(),
+    op,
+    file,
+    sha256: null,
+    size: null,
+    prev_sha256: null,
+    archived_as: null,
+    timestamp: new Date(clock.now()).toISOString(),
+    details,
+  });
+
+  const placesOf = async (id: string, keys: readonly Key[]): Promise<Omit<OwedPlace, "code">[]> => {
+    const owed: Omit<OwedPlace, "code">[] = [];
+    for (const key of keys)
+      for (const target of new Set([...(await erasure.targetsOf(key)), ...parts.targetsFor(key)]))
+        owed.push({ target, key, how: "remove", erasure: id });
+    return owed;
+  };
+
+  const historyOf = async (id: string): Promise<Omit<OwedPlace, "code">[]> =>
+    (await erasure.told()).map((target) => ({ target, key: HISTORY, how: "history", erasure: id }));
+
+  const doSwap = async ({ seq, path, prepared, size, was }: OwedSwap): Promise<void> => {
+    if (prepared === null) {
+      await rm(path, { force: true });
+      if (existsSync(dirname(path))) await fsyncFolder(dirname(path));
+    } else if (existsSync(prepared)) {
+      const identity = identityOf(statLive(path));
+      // someone else has written it meanwhile: it is versioned, and looked through, as what it is by then
+      if (was === null || (await digestOfFile(path))?.sha256 === was)
+        await writeDurably(path, () => readPieces(prepared, 0, size), {
+          beforeRename: async () => {
+            if (was !== null && identityOf(statLive(path)) !== identity) throw new Stepped();
+          },
+        }).catch((error: unknown) => {
+          if (!(error instanceof Stepped)) throw error;
+        });
+    }
+    await erasure.swapped(seq);
+  };
+
+  const finishKey = async (key: Key) => {
+    for (const swap of await erasure.swaps(key)) await doSwap(swap);
+  };
+
+  const underKey = async <T>(key: Key, work: () => Promise<T>): Promise<T> => {
+    const release = await state.claims.take("save", foldKey(key), { waitMs: 600_000 });
+    try {
+      await finishKey(key);
+      return await work();
+    } finally {
+      release();
+    }
+  };
+
+  const prepare = async (id: string, bytes: Uint8Array): Promise<string> => {
+    const path = join(folder, `${id}-${randomBytes(6).toString("hex")}`);
+    await createDurably(path, bytes, 0o600);
+    return path;
+  };
+
+  /** Lines of an erasure: each about at most 500 versions. */
+  const linesOf = (body: Body, file: Key, found: Pick<KeyErasure, "about" | "redacts">): VersionFacts[] => {
+    const left = new Map(found.redacts.map((redacted) => [redacted.version, redacted]));
+    const lines: VersionFacts[] = [];
+    for (let at = 0; at < found.about.length; at += MOST_ABOUT) {
+      const about = found.about.slice(at, at + MOST_ABOUT).map(({ version }) => version);
+      const redacts = about.flatMap((version) => left.get(version) ?? []);
+      lines.push(factsOf(body, file, { about, ...(redacts.length > 0 && { redacts }) }));
+    }
+    return lines;
+  };
+
+  const tellKey = (tally: Tally, found: KeyErasure, removed: boolean, outcome: ErasedCopy["outcome"]) => {
+    if (found.about.length === 0 && !removed) return;
+    tally.lines += found.about.length;
+    tally.redacted += removed ? 0 : found.changed;
+    if (found.changed > 0 || removed) tally.files.push({ file: found.key, versions: found.changed, removed });
+    const tell = (what: ErasedCopy["what"], name: string) => tally.copies.push({ where: HERE, what, name, outcome });
+    if (removed) {
+      if (found.head) tell("file", found.key);
+      for (const copy of found.copies) if (!copy.pruned) tell("archive copy", copy.key);
+      return;
+    }
+    for (const kept of found.kept) {
+      if (kept.kind === "head") tell("file", found.key);
+      if (kept.kind === "held") tell("held content", found.key);
+      for (const copy of kept.copies) tell("archive copy", copy.key);
+    }
+  };
+
+  /** The key's file is what was accepted, or the change is versioned first. */
+  const settled = async (key: Key): Promise<boolean> => {
+    if (await saves.intent(key)) return false;
+    const head = await saves.head(key);
+    const look = await lookAt(places.place(key).path, head);
+    return head ? look.kind === "same" : look.kind === "absent";
+  };
+
+  const redactKey = async (id: string, body: Body, key: Key, finder: Finder, tally: Tally): Promise<void> => {
+    const picked = new Set(body.picked);
+    const isClean = ({ about, kept }: KeyErasure) => about.length === 0 && kept.length === 0;
+    const first = await eraseIn(parts, key, finder, picked);
+    if (isClean(first)) return void tally.gone.push(...first.gone);
+    for (let tries = 1; ; tries++) {
+      await notice(key);
+      const done = await underKey(key, async () => {
+        if (!(await settled(key))) return false;
+        const found = await eraseIn(parts, key, finder, picked);
+        if (!isClean(found)) await commitKey(id, body, found);
+        tally.gone.push(...found.gone);
+        tellKey(tally, found, false, "rewritten");
+        return true;
+      });
+      if (done) return;
+      if (tries >= TRIES)
+        throw new AftersaveError("E_BUSY", `${key} is written by another program without pause`, {
+          hint: "Stop that program; the erasure goes on with the next `aftersave flush` or erase.",
+        });
+    }
+  };
+
+  const commitKey = async (id: string, body: Body, found: KeyErasure): Promise<void> => {
+    const { key, head } = found;
+    const swaps: Swap[] = [];
+    const made: string[] = [];
+    const adopted: { key: Key; sha256: string; size: number }[] = [];
+    const revived: Key[] = [];
+    const changed: Key[] = found.changed > 0 ? [key] : [];
+    for (const { base, kind, redaction, copies, bytes } of found.kept) {
+      const prepared = await prepare(id, redaction.content);
+      made.push(prepared);
+      const put = (path: string, size: number, was: string | null = null) => swaps.push({ key, path, prepared, size, was });
+      if (base !== null && existsSync(heads.path(base))) put(heads.path(base), redaction.content.length);
+      for (const copy of copies) {
+        const size = base === null ? redaction.content.length : redaction.sizeOf(copy.size);
+        if (copy.pruned && (await erasure.targetsOf(copy.key)).length > 0) revived.push(copy.key);
+        if (copy.pruned && !revived.includes(copy.key)) continue;
+        put(places.pathOf(copy.key), size);
+        changed.push(copy.key);
+        if (base === null) adopted.push({ key: copy.key, ...digestOf(redaction.content) });
+      }
+      if (kind === "head" && head && bytes.length >= head.size)
+        put(places.place(key).path, redaction.sizeOf(head.size), head.sha256);
+    }
+    for (const path of made) swaps.push({ key, path, prepared: null, size: 0, was: null });
+    await step("prepared");
+    const jobs = changed.flatMap((of) => parts.targetsFor(of).map((target) => ({ target, key: of })));
+    const owed = [...(await placesOf(id, changed)), ...(await historyOf(id))];
+    const lines = linesOf(body, key, found);
+    await erasure.commit(
+      id,
+      { lines, swaps, copies: adopted, revived, places: owed, jobs, forget: [], body: JSON.stringify(body) },
+      clock.now(),
+    );
+    await step("committed");
+    await finishKey(key);
+    await step("swapped");
+  };
+
+  /** `prune` lines that name copies of a key are erased too; what they say of other copies is said again. */
+  const prunesOf = async (body: Body, key: Key, copies: ReadonlySet<Key>) => {
+    const about: Version[] = [];
+    const again: VersionFacts[] = [];
+    for await (const version of saves.select({ op: "prune" })) {
+      const { prunes } = version.details ?? {};
+      if (!prunes?.copies.some((copy) => copies.has(copy))) continue;
+      const rest = prunes.copies.filter((copy) => !copies.has(copy));
+      if (version.file !== key) about.push(version);
+      if (rest.length > 0) again.push(factsOf(body, NO_KEY, { prunes: { copies: rest, from: prunes.from } }, "prune"));
+    }
+    return { about, again };
+  };
+
+  const dropKey = async (id: string, body: Body, key: Key, tally: Tally): Promise<void> => {
+    await notice(key);
+    await underKey(key, async () => {
+      const lines = await erasure.linesOf(key);
+      const copies = await erasure.copiesOf(key);
+      const names = [key, ...copies.map((copy) => copy.key)];
+      const head = await saves.head(key);
+      const prunes = await prunesOf(body, key, new Set(copies.map((copy) => copy.key)));
+      const about = [...lines.map(({ version }) => version), ...prunes.about].toSorted((a, b) => a.place - b.place);
+      const remove = (path: string): Swap => ({ key, path, prepared: null, size: 0, was: null });
+      const bases = new Set([...lines.map(({ base }) => base), head?.base].filter((base) => typeof base === "string"));
+      const swaps = [
+        remove(places.pathOf(key)),
+        ...copies.filter(({ pruned }) => !pruned).map((copy) => remove(places.pathOf(copy.key))),
+        ...[...bases].map((base) => remove(heads.path(base))),
+      ];
+      const owed = [...(await placesOf(id, names)), ...(await historyOf(id))];
+      for (const { target, kept_as } of await erasure.keptAside(key))
+        owed.push({ target, key: kept_as, how: "remove", erasure: id });
+      await step("prepared");
+      const changed = lines.filter(({ version }) => version.sha256 !== null).length;
+      tellKey(tally, { key, head, copies, lines, kept: [], about, redacts: [], changed, gone: [] }, true, "removed");
+      const facts = [...linesOf(body, NO_KEY, { about, redacts: [] }), ...prunes.again];
+      const more = { copies: [], revived: [], jobs: [], body: JSON.stringify(body) };
+      await erasure.commit(id, { lines: facts, swaps, places: owed, forget: names, ...more }, clock.now());
+      await step("committed");
+      await finishKey(key);
+      await step("swapped");
+    });
+  };
+
+  /** Names of erased keys, with those of their copies, that the logs may still say. */
+  const namesOf = async (wholes: readonly Key[]): Promise<Set<string>> => {
+    const names = new Set<string>(wholes);
+    for (const { key, how } of await erasure.places()) if (how === "remove" && wholes.length > 0) names.add(key);
+    for (const key of await erasure.keys()) names.delete(key);
+    for await (const { key } of saves.archiveCopies()) names.delete(key);
+    return names;
+  };
+
+  const cleanLogs = async (body: Body, finder: Finder, tally: Tally): Promise<void> => {
+    const erased = new Map<string, Version>();
+    for await (const version of erasure.erased()) erased.set(version.version, version);
+    const names = await namesOf(body.wholes);
+    const changed = await logs.redact(createChange({ erased, names, chat: body.chat, finder }));
+    if (changed > 0)
+      tally.copies.push({
+        where: HERE,
+        what: "log",
+        name: `${changed} log file${changed === 1 ? "" : "s"}`,
+        outcome: "rewritten",
+      });
+    await dropLines(parts.diagnosticLog, names);
+  };
+
+  /** Kept copies that nobody uses, bodies that nobody waits for, stray archive files, and state files that were set aside. */
+  const cleanLoose = async (finder: Finder): Promise<void> => {
+    const used = new Set<string>();
+    for await (const head of saves.heads()) {
+      used.add(head.base);
+      if (heads.has(head)) await heads.shrink(head.base, head.size);
+    }
+    for (const key of await erasure.keys()) for (const { base } of await erasure.linesOf(key)) if (base) used.add(base);
+    const known = new Set<string>();
+    for await (const copy of saves.archiveCopies()) known.add(places.pathOf(copy.key));
+    for (const { base, path } of await heads.files())
+      if (!used.has(base) && (await has(finder, path))) await rm(path, { force: true });
+    for (const path of await filesBelow(join(stateDir, "spool"))) if (await has(finder, path)) await rm(path, { force: true });
+    for (const path of await filesBelow(parts.archiveDir)) {
+      if (known.has(path)) continue;
+      const bytes = await readFile(path);
+      const ranges = finder.find(bytes, null);
+      if (ranges.length > 0) await writeDurably(path, redact(bytes, ranges).content);
+    }
+    for (const path of await filesBelow(stateDir))
+      if (basename(path).startsWith(`${STATE_FILE}.damaged-`)) await rm(path, { force: true });
+    if ((await erasure.swaps()).length === 0) await rm(folder, { recursive: true, force: true });
+  };
+
+  const scrub = async (): Promise<boolean> => {
+    for (let tries = 1; tries <= TRIES; tries++) {
+      if (await erasure.scrub()) return true;
+      await clock.sleep(50);
+    }
+    return false;
+  };
+
+  /** All that can be done on this machine. Can be cut off and done again. */
+  const workHere = async (id: string, body: Body, finder: Finder): Promise<Tally> => {
+    const tally: Tally = { lines: 0, redacted: 0, files: [], copies: [], gone: [] };
+    for (const key of new Set((await erasure.swaps()).map((swap) => swap.key))) await underKey(key, async () => undefined);
+    for (const key of body.wholes) await dropKey(id, body, key, tally);
+    for (const key of await erasure.keys()) await redactKey(id, body, key, finder, tally);
+    const aside = await erasure.keptAside();
+    await erasure.place(aside.map(({ target, kept_as }) => ({ target, key: kept_as, how: "look", erasure: id })));
+    await step("keys");
+    await cleanLogs(body, finder, tally);
+    await step("logs");
+    await cleanLoose(finder);
+    await step("loose");
+    await erasure.end(id);
+    return tally;
+  };
+
+  const targetsOwing = async () => [...new Set((await erasure.places()).map(({ target }) => target))];
+
+  const settleTargets = async (signal: AbortSignal | undefined): Promise<ErasedCopy[]> => {
+    const copies: ErasedCopy[] = [];
+    for (const target of await targetsOwing()) copies.push(...(await parts.settle(target, signal)));
+    await step("places");
+    return copies;
+  };
+
+  const summary = async (
+    id: string | null,
+    kind: ErasedBy,
+    tally: Tally,
+    finder: Finder,
+    owing: readonly string[],
+    dry: boolean,
+  ) => ({
+    erasure: id,
+    by: kind,
+    dry_run: dry,
+    lines: tally.lines,
+    redacted: tally.redacted,
+    files: tally.files,
+    copies: tally.copies,
+    remains: [...(await parts.remains(finder, owing)), ...(tally.gone.length === 0 ? [] : [notLooked(tally.gone)])],
+    pending: dry ? 0 : (await erasure.places()).length,
+  });
+
+  const plan = async (kind: ErasedBy, wish: EraseWish, reason: string | null): Promise<Forgotten> => {
+    const prints = createFingerprints(randomBytes(32));
+    const asked = await resolve(kind, wish, prints, reason);
+    const finder = prints.finder(asked.prints);
+    const tally: Tally = { lines: 0, redacted: 0, files: [], copies: [], gone: [] };
+    const owing = new Set<string>();
+    for (const key of new Set([...asked.body.wholes, ...(await erasure.keys())])) {
+      const removed = asked.body.wholes.includes(key);
+      const found = removed ? await wholeOf(key) : await eraseIn(parts, key, finder, new Set(asked.body.picked));
+      tellKey(tally, found, removed, "planned");
+      tally.gone.push(...found.gone);
+      if (found.changed === 0) continue;
+      const names = removed
+        ? [key, ...found.copies.map((copy) => copy.key)]
+        : [key, ...found.kept.flatMap(({ copies }) => copies.map((c) => c.key))];
+      for (const { target, key: name } of await placesOf("", names)) {
+        owing.add(target);
+        tally.copies.push({ where: target, what: "mirror", name, outcome: "planned" });
+      }
+    }
+    return summary(null, kind, tally, finder, [...owing], true);
+  };
+
+  const wholeOf = async (key: Key): Promise<KeyErasure> => {
+    const lines = await erasure.linesOf(key);
+    const copies = await erasure.copiesOf(key);
+    const changed = lines.filter(({ version }) => version.sha256 !== null).length;
+    const more = { kept: [], redacts: [], gone: [] };
+    return { key, head: await saves.head(key), copies, lines, about: lines.map(({ version }) => version), changed, ...more };
+  };
+
+  const finderOf = async (id: string): Promise<Finder> => {
+    const tombstone = tombstones.all().find((known) => known.id === id);
+    return (await tombstones.fingerprints()).finder(tombstone?.prints ?? []);
+  };
+
+  const resumeHere = async (): Promise<number> => {
+    const open = await erasure.open();
+    for (const { id, body } of open) await workHere(id, JSON.parse(body) as Body, await finderOf(id));
+    if (open.length > 0) await scrub();
+    return open.length;
+  };
+
+  return {
+    finishKey,
+    async resume() {
+      if ((await erasure.open()).length === 0) return 0;
+      return claimed(resumeHere);
+    },
+    async erasures() {
+      const owed = await erasure.places();
+      return tombstones.all().map(({ id, at, by: kind, prints }) => ({
+        erasure: id,
+        at,
+        by: kind,
+        texts: prints.filter(({ once }) => !once).length,
+        pending: owed.filter((place) => place.erasure === id).length,
+      }));
+    },
+    async lift(id) {
+      return claimed(async () => {
+        const found = (await this.erasures()).filter(({ erasure: known }) => known.endsWith(id.toUpperCase()));
+        const [only] = found;
+        if (!only || found.length > 1 || id.length < 4)
+          throw new AftersaveError("E_NOT_FOUND", "no erasure has this id, or more than one has", {
+            hint: "`aftersave erase --list` shows them.",
+          });
+        await tombstones.drop(only.erasure);
+        return only;
+      });
+    },
+    async erase(wish, { dry_run = false, reason = null, signal } = {}) {
+      const kind = by(wish);
+      if (dry_run) return plan(kind, wish, reason);
+      return claimed(async () => {
+        await resumeHere();
+        await notice(kind === "key" ? parts.keyOf(wish.key ?? "") : undefined);
+        const prints = await tombstones.fingerprints();
+        const asked = await resolve(kind, wish, prints, reason);
+        const finder = prints.finder(asked.prints);
+        if (reason !== null && finder.find(Buffer.from(reason), null).length > 0)
+          throw new AftersaveError("E_USAGE", "the reason says what is to be erased", { hint: "Give another one: it is kept." });
+        const id = newId();
+        if (asked.prints.length > 0) await tombstones.put({ id, at: asked.body.at, by: kind, prints: asked.prints });
+        await erasure.note(id, JSON.stringify(asked.body));
+        await step("marked");
+        const tally = await workHere(id, asked.body, finder);
+        const owing = await targetsOwing();
+        tally.copies.push(...(await settleTargets(signal)));
+        await logs.drain({ sync: true });
+        const clean = await scrub();
+        tally.copies.push({ where: HERE, what: "state", name: STATE_FILE, outcome: clean ? "rewritten" : "pending" });
+        await step("scrubbed");
+        return summary(id, kind, tally, finder, owing, false);
+      }, signal);
+    },
+  };
+}
+
+/** The live file changed between the look and the write. */
+class Stepped extends Error {}
+
+const unlessAbsent = (error: unknown): undefined => {
+  if (errnoOf(error) !== "ENOENT") throw error;
+};
+
+async function filesBelow(path: string): Promise<string[]> {
+  const entries = await readdir(path, { recursive: true, withFileTypes: true }).catch(
+    (error: unknown) => unlessAbsent(error) ?? [],
+  );
+  return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+}
+
+async function has(finder: Finder, path: string): Promise<boolean> {
+  const bytes = await readFile(path).catch(unlessAbsent);
+  return bytes !== undefined && finder.find(bytes, null).length > 0;
+}
+
+const digestOf = (bytes: Buffer) => ({ sha256: createHash("sha256").update(bytes).digest("hex"), size: bytes.length });
+
+const notLooked = (gone: readonly Version[]): Remains => ({
+  what: `${gone.length} content${gone.length === 1 ? "" : "s"} of ${[...new Set(gone.map(({ file }) => file))].join(", ")}`,
+  why: "it is kept nowhere that could be read, so it could not be looked through",
+  cure: "Enable or reach the target that holds it, and erase again.",
+});

@@ -1,0 +1,182 @@
+import { createHash } from "node:crypto";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { codeOf } from "../memory/root.ts";
+import { expectChain, linesOf, makeRoot } from "../recovery/root.ts";
+import { expectGone, filesWith } from "./erase-root.ts";
+
+const SECRET = "hunter2-is-the-password";
+const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
+const count = async (path: string) => (await linesOf(path)).length;
+
+const bytesOf = async (memory: Awaited<ReturnType<ReturnType<typeof makeRoot>["open"]>>, key: string, version?: string) => {
+  const shown = await memory.show(key, version === undefined ? {} : { version });
+  const pieces: Uint8Array[] = [];
+  for await (const piece of shown.open()) pieces.push(piece);
+  return Buffer.concat(pieces).toString("utf8");
+};
+
+describe("erase --match", () => {
+  it("takes a text out of every version, copy, log and target, keeps the chain, and blocks it from coming back", async () => {
+    const root = makeRoot();
+    const memory = await root.open();
+    const one = await memory.append("Meta/A.txt", "first line\n", { chat_name: "one" });
+    const two = await memory.append("Meta/A.txt", `my ${SECRET.slice(0, 8)}`, { chat_name: "two" });
+    const three = await memory.append("Meta/A.txt", `${SECRET.slice(8)} end\n`, { reason: `because of ${SECRET}` });
+    const four = await memory.replace("Meta/A.txt", "all new\n");
+    await memory.replace("Core/B.json", JSON.stringify({ a: SECRET, b: [1, SECRET] }));
+    await memory.append("Core/C.txt", "innocent\n");
+    await memory.flush();
+    expect(filesWith(root.path, SECRET).length).toBeGreaterThan(4);
+    const lines = await count(root.changelog);
+
+    const receipt = await memory.erase({ match: SECRET });
+    expectGone(root.path, SECRET);
+    expect(receipt).toMatchObject({ by: "match", pending: 0 });
+    expect(receipt.files.map(({ file }) => file).toSorted()).toEqual(["Core/B.json", "Meta/A.txt"]);
+    await memory.flush();
+    expectGone(root.path, SECRET, sha256(`first line\nmy ${SECRET} end\n`), sha256(SECRET));
+    expect(JSON.parse(readFileSync(root.at("Data/Core/B.json"), "utf8"))).toEqual({ a: "[erased]", b: [1, "[erased]"] });
+
+    expect(await bytesOf(memory, "Meta/A.txt", one.version)).toBe("first line\n");
+    expect(await bytesOf(memory, "Meta/A.txt", two.version)).toBe("first line\nmy [erased]");
+    expect(await bytesOf(memory, "Meta/A.txt", three.version)).toBe("first line\nmy [erased] end\n");
+    expect(await bytesOf(memory, "Meta/A.txt", four.version)).toBe("all new\n");
+    expect(await memory.show("Meta/A.txt", { version: three.version })).toMatchObject({ redacted: true });
+
+    const now = await linesOf(root.changelog);
+    expect(now.length).toBe(lines + 2);
+    await expectChain(root.changelog, lines + 2);
+    const erased = now.find((line) => line["version"] === three.version);
+    expect(erased).toMatchObject({ file: null, sha256: null, salt: null, chat_name: "UNKNOWN", reason: null });
+    expect(erased?.["commitment"]).toMatch(/^[0-9a-f]{64}$/);
+
+    expect(await codeOf(memory.append("Core/C.txt", `again ${SECRET}\n`))).toBe("E_ERASED");
+    await memory.append("Core/C.txt", SECRET.slice(0, 10));
+    expect(await codeOf(memory.append("Core/C.txt", `${SECRET.slice(10)}\n`))).toBe("E_ERASED");
+    expect(await codeOf(memory.append("Core/C.txt", "fine\n", { reason: SECRET }))).toBe("E_ERASED");
+    await memory.append("Core/C.txt", "fine\n");
+    expectGone(root.path, SECRET);
+    await memory.close();
+    expectGone(root.path, SECRET);
+  });
+
+  it("leaves everything as it is on a dry run", async () => {
+    const root = makeRoot();
+    const memory = await root.open();
+    await memory.append("Meta/A.txt", `${SECRET}\n`);
+    await memory.flush();
+    await memory.status();
+    const before = root.files("Data");
+    const plan = await memory.erase({ match: SECRET }, { dry_run: true });
+    expect(plan).toMatchObject({ dry_run: true, erasure: null, lines: 1, redacted: 1, files: [{ file: "Meta/A.txt", versions: 1 }] });
+    expect(JSON.stringify(plan)).not.toContain(SECRET);
+    expect(root.files("Data")).toEqual(before);
+    expect(await memory.erasures()).toEqual([]);
+    expect(filesWith(root.at(".aftersave"), "erase.key")).toEqual([]);
+  });
+});
+
+describe("erase KEY", () => {
+  it("leaves neither content nor name", async () => {
+    const root = makeRoot();
+    const memory = await root.open();
+    await memory.append("Meta/Unspeakable.txt", `${SECRET}\n`);
+    await memory.replace("Meta/Unspeakable.txt", "another text of it\n");
+    await memory.append("Core/C.txt", "innocent\n");
+    await memory.flush();
+    const lines = await count(root.changelog);
+    const receipt = await memory.erase({ key: "Meta/Unspeakable.txt" });
+    expectGone(root.path, SECRET, "Unspeakable", "another text of it");
+    expect(receipt.files).toEqual([{ file: "Meta/Unspeakable.txt", versions: 2, removed: true }]);
+    await expectChain(root.changelog, lines + 1);
+    expect(await codeOf(memory.show("Meta/Unspeakable.txt"))).toBe("E_NOT_FOUND");
+    await memory.flush();
+    await memory.close();
+    expectGone(root.path, SECRET, "Unspeakable");
+    expect(readFileSync(root.at("mirror/Drive/MemoryVDB/Core/C.txt"), "utf8")).toBe("innocent\n");
+  });
+});
+
+describe("erase a version, a chat, a session", () => {
+  it("takes what they brought, wherever it stands", async () => {
+    const root = makeRoot();
+    const memory = await root.open();
+    await memory.append("Meta/A.txt", "kept of old\n", { chat_name: "good" });
+    const bad = await memory.append("Meta/A.txt", "pin 4711\nand a longer line of it\n", { chat_name: "bad", session_id: "s1" });
+    await memory.append("Meta/A.txt", "kept of new\n", { chat_name: "good" });
+    await memory.replace("Meta/A.txt", "kept of old\npin 4711\nkept of new\nquote: and a longer line of it.\n", { chat_name: "good" });
+    await memory.replace("Core/B.txt", "B says: and a longer line of it!\n", { chat_name: "good" });
+    await memory.flush();
+    await memory.erase({ chat: "bad" });
+    expectGone(root.path, "pin 4711", "a longer line of it", '"bad"');
+    expect(readFileSync(root.at("Data/Meta/A.txt"), "utf8")).toBe("kept of old\n[erased]\nkept of new\nquote: [erased].\n");
+    expect(readFileSync(root.at("Data/Core/B.txt"), "utf8")).toBe("B says: [erased]!\n");
+    expect(await bytesOf(memory, "Meta/A.txt", bad.version)).toBe("kept of old\n[erased]\n");
+    await expectChain(root.changelog, await count(root.changelog));
+    expect(await codeOf(memory.erase({ chat: "bad" }))).toBe("E_NOT_FOUND");
+  });
+
+  it("keeps JSON that is written by lines", async () => {
+    const root = makeRoot();
+    const memory = await root.open();
+    await memory.replace("Core/B.json", JSON.stringify({ a: "first", z: 1 }, null, 2));
+    const bad = await memory.replace("Core/B.json", JSON.stringify({ a: "first", token: "abcdef-0123456789", z: 1 }, null, 2));
+    await memory.erase({ version: bad.version });
+    expect(JSON.parse(readFileSync(root.at("Data/Core/B.json"), "utf8"))).toEqual({ a: "first", "[erased]": null, z: 1 });
+  });
+});
+
+describe("a rebuilt state", () => {
+  it("knows what was erased, and nothing comes back", async () => {
+    const root = makeRoot();
+    const first = await root.open();
+    const one = await first.append("Meta/A.txt", `a ${SECRET}\n`);
+    const two = await first.append("Meta/A.txt", "b\n");
+    const three = await first.replace("Meta/A.txt", `c ${SECRET} d\n`);
+    const four = await first.archive("Meta/A.txt");
+    const five = await first.append("Meta/A.txt", "e\n");
+    await first.append("Gone.txt", "nothing of this\n");
+    await first.flush();
+    await first.erase({ match: SECRET });
+    await first.erase({ key: "Gone.txt" });
+    await first.append("Meta/A.txt", "f\n");
+    await first.close();
+
+    const memory = await root.open({ rebuild: true });
+    expect(memory.notices.join()).not.toMatch(/not found|broken/);
+    const shown = async (version: string) => bytesOf(memory, "Meta/A.txt", version);
+    expect(await shown(one.version)).toBe("a [erased]\n");
+    expect(await shown(two.version)).toBe("a [erased]\nb\n");
+    expect(await shown(three.version)).toBe("c [erased] d\n");
+    expect((await memory.show("Meta/A.txt", { version: four.version })).version).toMatchObject({ sha256: null });
+    expect(await shown(five.version)).toBe("e\n");
+    expect(readFileSync(root.at("Data/Meta/A.txt"), "utf8")).toBe("e\nf\n");
+    await memory.flush();
+    expectGone(root.path, SECRET, "nothing of this");
+    expect((await memory.status()).conflicts).toBe(0);
+    await expectChain(root.changelog, await count(root.changelog));
+    expect(await codeOf(memory.append("Meta/A.txt", SECRET))).toBe("E_ERASED");
+    await memory.append("Meta/A.txt", "g\n");
+    await memory.close();
+  });
+});
+
+describe("what others bring back", () => {
+  it("is versioned, and kept from the targets", async () => {
+    const root = makeRoot();
+    const memory = await root.open();
+    await memory.append("Meta/A.txt", `a ${SECRET}\n`);
+    await memory.flush();
+    await memory.erase({ match: SECRET });
+    writeFileSync(root.at("Data/Meta/A.txt"), `again ${SECRET}\n`);
+    const { changed } = await memory.sweep();
+    expect(changed).toMatchObject([{ op: "external", alarms: [{ rule: "erased" }] }]);
+    await memory.flush();
+    expect(filesWith(join(root.path, "mirror"), SECRET)).toEqual([]);
+    expect((await memory.status()).held).toBe(1);
+    await memory.erase({ match: SECRET });
+    expectGone(root.path, SECRET);
+  });
+});
