@@ -66,7 +66,7 @@ export async function carryOut(cli: Cli, memory: Memory, plan: RestorePlan, flag
   cli.exit = exitOf(restored);
   out.answer(
     restored,
-    () => sayRestored(restored, out),
+    () => sayRestored(restored, meta.session_id, out),
     () => bad(restored.left),
   );
 }
@@ -174,21 +174,42 @@ function sayPlan(plan: RestorePlan, out: Output): string {
       "file",
     ),
     ...(still.length === 0 ? [] : [`  ${rest}`]),
+    ...sayHeld(plan, out),
     plan.files === 0
       ? "Nothing is to be done."
       : `${plural(plan.files, "file")} will change; what is there now goes to the archive.`,
   ].join("\n");
 }
 
-function sayRestored({ plan, receipts, left }: Restored, out: Output): string {
-  const [only] = receipts;
-  const back = receipts.length === 1 ? `aftersave undo ${only?.undo ?? ""}` : `aftersave undo --session ${plan.plan}`;
+/** What a guard held stays held, whatever the file holds by now. */
+const sayHeld = ({ held }: RestorePlan, out: Output): string[] =>
+  held.map(
+    (version) =>
+      `  ${out.paint("yellow", "held    ")}  version ${version} keeps its file from the targets until it is settled: aftersave reject ${version}`,
+  );
+
+/** The command that takes all of it back. */
+function wayBack({ plan, receipts }: Restored, session: string | undefined): string[] {
+  const [first, ...more] = receipts.filter(({ unchanged }) => !unchanged);
+  if (!first) return [];
+  const own = session === undefined ? plan.plan : `${quoted(session)} --since ${first.timestamp}`;
+  return [`To take this back: aftersave undo ${more.length === 0 ? first.version : `--session ${own}`}`];
+}
+
+const quoted = (word: string) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${printable(word).replaceAll("'", `'\\''`)}'`);
+
+function sayRestored(restored: Restored, session: string | undefined, out: Output): string {
+  const { plan, receipts, left } = restored;
   const told = receipts.map((receipt) =>
     sayReceipt(receipt.sha256 === null ? { ...receipt, op: "archive" } : receipt, out.paint),
   );
   return [
     ...listed(told, "file"),
-    ...left.map((each) => sayLeft(each, out)),
-    ...(only === undefined || (receipts.length === 1 && only.undo === null) ? [] : [`To take this back: ${back}`]),
+    ...listed(
+      left.map((each) => sayLeft(each, out)),
+      "file",
+    ),
+    ...sayHeld(plan, out),
+    ...wayBack(restored, session),
   ].join("\n");
 }

@@ -12,12 +12,14 @@ import { readPieces } from "../memory/content.ts";
 import { lookAt } from "../memory/live.ts";
 import type { Places } from "../memory/places.ts";
 import type { Versions } from "../memory/versions.ts";
+import type { Decisions } from "../state/decisions.ts";
 import type { Head, Saves } from "../state/saves.ts";
 
 export interface PlanParts {
   readonly saves: Saves;
   readonly versions: Versions;
   readonly places: Places;
+  readonly decisions: Pick<Decisions, "held">;
   /** A new id; sortable. */
   readonly newId: () => string;
 }
@@ -81,6 +83,8 @@ export interface RestorePlan {
   readonly takes_back: readonly SavesOf[];
   readonly actions: readonly RestoreAction[];
   readonly left: readonly Left[];
+  /** Versions of keys that will change which wait for `accept` or `reject`: the targets get nothing of those keys before. */
+  readonly held: readonly string[];
   /** How many keys will change, and the bytes that will be written. */
   readonly files: number;
   readonly bytes: number;
@@ -259,15 +263,17 @@ export const commandFor = (key: Key, version: string | undefined): string =>
 type Asked = Pick<RestorePlan, "does"> & Partial<Pick<RestorePlan, "at" | "prefix" | "takes_back">>;
 
 /** The plan of these actions: what holds nothing afterwards goes first, so that a folder can take a file's place. */
-export function planOf(
-  { newId }: PlanParts,
+export async function planOf(
+  { newId, decisions }: PlanParts,
   asked: Asked,
   actions: readonly RestoreAction[],
   left: readonly Left[],
-): RestorePlan {
+): Promise<RestorePlan> {
   const order = (action: RestoreAction) => (action.does === "empty" ? 0 : 1);
   const ordered = actions.toSorted((a, b) => order(a) - order(b) || (a.file < b.file ? -1 : 1));
   const changing = ordered.filter(changes);
+  const keys = new Set(changing.map(({ file }) => file));
+  const held = (await decisions.held("open")).filter(({ key, applied }) => applied && keys.has(key));
   return {
     plan: `${asked.does}-${newId()}`,
     does: asked.does,
@@ -276,6 +282,7 @@ export function planOf(
     takes_back: asked.takes_back ?? [],
     actions: ordered,
     left,
+    held: held.map(({ version }) => version),
     files: changing.length,
     bytes: changing.reduce((sum, { becomes }) => sum + (becomes?.size ?? 0), 0),
   };
