@@ -99,7 +99,8 @@ function knownKeys(schema: z.ZodType, path: readonly PropertyKey[], data: unknow
       const options = node.def.options as Node[] | undefined;
       const type = (at as { type?: unknown } | null)?.type;
       const inner = options
-        ? options.find((option) => (option.shape?.type?.def.values as unknown[] | undefined)?.includes(type))
+        ? (options.find((option) => (option.shape?.type?.def.values as unknown[] | undefined)?.includes(type)) ??
+          (typeof at === "object" ? options.find((option) => option.shape ?? option.def.valueType) : undefined))
         : (node.def.innerType as Node | undefined);
       if (!inner) return;
       node = inner;
@@ -158,7 +159,9 @@ export function problemsOf(issues: readonly z.core.$ZodIssue[], schema: z.ZodTyp
     }
     if (issue.code === "invalid_union") {
       // The variant that fits the value's shape says most: an object is judged as an object, anything else by the union's own words.
-      const deepest = issue.errors.map((nested) => nested.filter((n) => n.path.length > 0)).find((nested) => nested.length > 0);
+      const deepest = issue.errors
+        .map((nested) => nested.filter((n) => n.path.length > 0 || n.code === "unrecognized_keys"))
+        .find((nested) => nested.length > 0);
       if (deepest)
         return problemsOf(
           deepest.map((n) => ({ ...n, path: [...issue.path, ...n.path] })),
@@ -167,7 +170,8 @@ export function problemsOf(issues: readonly z.core.$ZodIssue[], schema: z.ZodTyp
         );
       const expected =
         issue.message === "another value" ? [...new Set(issue.errors.flat().map((n) => n.message))].join(", or ") : issue.message;
-      return [{ code: "E_CONFIG", path, expected, found: show(value) }];
+      const words = issue.errors.flat().map((n) => nearestValue(n, value).nearest);
+      return [{ code: "E_CONFIG", path, expected, found: show(value), nearest: words.find((word) => word !== undefined) }];
     }
     return [{ code: "E_CONFIG", path, expected: issue.message, found: show(value), ...nearestValue(issue, value) }];
   });

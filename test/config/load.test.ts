@@ -118,7 +118,6 @@ describe("the contract's example", () => {
         targets: { drive: { ...drive, credentials_key: "k" } },
         safe_when: 1,
         sync: { include: ["**"], exclude: ["tmp/**"], snapshot_prefix: "snap" },
-        guard: { Meta: "warn", "*": "off" },
         secrets: "allow",
         secrets_allowed: ["0123456789abcdef"],
         bundles: { keep_runs: 5, dedupe_uploads: true },
@@ -128,12 +127,31 @@ describe("the contract's example", () => {
     expect(config.notActedOn.map(({ path }) => path)).toEqual([
       "safe_when",
       "sync",
-      "guard",
       "bundles",
       "hooks",
       "targets.drive.credentials_key",
     ]);
     for (const { why } of config.notActedOn) expect(why).toMatch(/^this version /);
+  });
+
+  test("what a zone's guard does not say, that of * says", async () => {
+    const plain = { policy: "warn", keepBytes: 0.5, keepLines: 0.5, keepHeadings: 0.5, keepItems: 0.5 };
+    const spree = { files: 10, bytes: 0.5, windowMs: 600_000 };
+    expect((await load(await rootWith({ ...seven }))).guard).toEqual({ "*": { ...plain, spree } });
+    expect((await load(await rootWith({ ...seven, guard: "hold" }))).guard).toEqual({ "*": { ...plain, policy: "hold", spree } });
+    const guard = {
+      "*": { policy: "hold", spree: { files: 5 } },
+      Meta: { keep_lines: 0.3 },
+      Core: "off",
+      Logs: { spree: "off" },
+    };
+    const five = { ...spree, files: 5 };
+    expect((await load(await rootWith({ ...seven, guard }))).guard).toEqual({
+      "*": { ...plain, policy: "hold", spree: five },
+      Meta: { ...plain, policy: "hold", keepLines: 0.3, spree: five },
+      Core: { ...plain, policy: "off", spree: five },
+      Logs: { ...plain, policy: "hold", spree: null },
+    });
   });
 
   test("what is acted on arrives in units", async () => {
@@ -227,8 +245,12 @@ describe("values that are refused", () => {
     ["no pattern", { routes: [{}] }, "routes[0].match", "text in double quotes"],
     ["hours", { routes: [{ match: "**", window: "25:00-06:00" }] }, "routes[0].window", "hours such as"],
     ["interval", { routes: [{ match: "**", every: "often" }] }, "routes[0].every", "a duration"],
-    ["guard", { guard: "holt" }, "guard", '"hold"'],
+    ["guard", { guard: "holt" }, "guard", '"hold"', "hold"],
     ["guard of a zone", { guard: { Meta: "holt" } }, "guard.Meta", '"hold"', "hold"],
+    ["a word of a zone's guard", { guard: { Meta: { keep_line: 0.3 } } }, "guard.Meta.keep_line", "a known key", "keep_lines"],
+    ["more than all of it", { guard: { "*": { keep_bytes: 50 } } }, "guard.*.keep_bytes", "a share from 0 to 1"],
+    ["a spree of one", { guard: { "*": { spree: { files: 1 } } } }, "guard.*.spree.files", "at least 2"],
+    ["a guard of all zones in many words", { guard: { policy: "hold", keep_lines: 0.2 } }, "guard.keep_lines", '"hold"'],
     ["safe when never", { safe_when: 0 }, "safe_when", "at least 1"],
     ["hook", { hooks: { stale: { command: "rm -rf" } } }, "hooks.stale.command", "a list in [ ]"],
     ["data outside", { local_data_dir: "../Data" }, "local_data_dir", "below the memory root"],
@@ -379,8 +401,6 @@ describe("values that are refused", () => {
       "routes[0].encrypt",
       "cannot encrypt",
     ],
-    ["E_CONFIG_UNSUPPORTED", { guard: "hold" }, "guard", "cannot hold"],
-    ["E_CONFIG_UNSUPPORTED", { guard: { Meta: "warn", Core: "hold" } }, "guard.Core", "cannot hold"],
   ])("%s: %j", async (code, change, path, expected, nearest) => {
     const { error, problems } = await problemsOf({ ...seven, ...change });
     expect(error).toMatchObject({ code, exit: 2 });
@@ -410,12 +430,11 @@ describe("values that are refused", () => {
 
   test("problems of several kinds are a configuration error", async () => {
     const { error, problems } = await problemsOf({
-      guard: "hold",
       upload_log: "../x",
       targets: { s: { type: "s3", enabled: true } },
     });
     expect(error.code).toBe("E_CONFIG");
-    expect(problems.map(({ code }) => code).toSorted()).toEqual(["E_CONFIG", "E_CONFIG_UNSUPPORTED", "E_CONFIG_UNSUPPORTED"]);
+    expect(problems.map(({ code }) => code).toSorted()).toEqual(["E_CONFIG", "E_CONFIG_UNSUPPORTED"]);
   });
 
   test("a password in an address is not repeated", async () => {
