@@ -4,9 +4,8 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { closeSync, openSync, readSync } from "node:fs";
 import { setImmediate as turn } from "node:timers/promises";
-import { AftersaveError, errnoOf } from "../core/errors.ts";
+import { AftersaveError } from "../core/errors.ts";
 import type { Key } from "../core/key.ts";
 import { movesHead, type Actor, type Op, type Version } from "../core/version.ts";
 import type { Heads } from "../memory/heads.ts";
@@ -15,6 +14,7 @@ import type { Versions } from "../memory/versions.ts";
 import type { Saves } from "../state/saves.ts";
 import { isText } from "../text/lines.ts";
 import { NOTHING, replaced, startsOf, type Attributed } from "./attribution.ts";
+import { readNow } from "./read.ts";
 
 export interface BlameOptions {
   /** What the key held at this version: an id, the end of one, or `-N`. Default: what it holds now. */
@@ -296,9 +296,11 @@ function createReader({ saves, versions, heads, places }: BlameParts): Reader {
     if (!kept) return undefined;
     const paths = [...(kept.copy && !kept.copy.pruned ? [places.pathOf(kept.copy.key)] : []), heads.path(kept.content.base)];
     for (const path of paths) {
-      const bytes = readNow(path, kept.content.size);
+      const bytes = readNow(path, 0, kept.content.size);
       const strangers = bytes && strangersIn(asked, bytes);
-      if (bytes && strangers !== undefined) return { bytes, strangers };
+      if (!bytes || strangers === undefined) continue;
+      bytes[kept.content.size] = NEWLINE;
+      return { bytes, strangers };
     }
     return undefined;
   };
@@ -328,28 +330,6 @@ function createReader({ saves, versions, heads, places }: BlameParts): Reader {
       }
     },
   };
-}
-
-/** The first `size` bytes of a file and one line end, at once: thousands of small waits would take longer than the reading. */
-function readNow(path: string, size: number): Uint8Array | undefined {
-  try {
-    const file = openSync(path, "r");
-    try {
-      const bytes = Buffer.allocUnsafe(size + 1);
-      for (let at = 0; at < size;) {
-        const n = readSync(file, bytes, at, size - at, at);
-        if (n === 0) return undefined;
-        at += n;
-      }
-      bytes[size] = NEWLINE;
-      return bytes;
-    } finally {
-      closeSync(file);
-    }
-  } catch (error) {
-    if (errnoOf(error) === "") throw error;
-    return undefined; // unreadable is not there
-  }
 }
 
 /** How many of the first of `asked` are not beginnings of `bytes`; undefined when the last one is not. */

@@ -2,14 +2,14 @@
  * How much a version changed.
  * @module
  */
-import { AftersaveError, errnoOf } from "../core/errors.ts";
+import { AftersaveError } from "../core/errors.ts";
 import type { Version } from "../core/version.ts";
-import { readPieces } from "../memory/content.ts";
 import type { Heads } from "../memory/heads.ts";
 import type { Places } from "../memory/places.ts";
 import type { Versions } from "../memory/versions.ts";
 import type { Saves, Whereabouts } from "../state/saves.ts";
 import { countChange, isText } from "../text/lines.ts";
+import { readNow } from "./read.ts";
 
 /** Lines that came and went, a changed one counted as both, the end of the last one not at all; null where they cannot be told: not text, too long, or gone. */
 export interface Change {
@@ -36,19 +36,10 @@ const RETURN = 0x0d;
 const NOBODY_KNOWS = { added: null, removed: null };
 
 /** The bytes [from, to) of what begins with a base, where this machine has it. */
-async function pieceOf({ heads, places }: StatsParts, where: Whereabouts, from: number, to: number): Promise<Buffer | undefined> {
+function pieceOf({ heads, places }: StatsParts, where: Whereabouts, from: number, to: number): Buffer | undefined {
   const { content, inHead, copy } = where;
-  const paths = [...(inHead ? [heads.path(content.base)] : []), ...(copy && !copy.pruned ? [places.pathOf(copy.key)] : [])];
-  for (const path of paths)
-    try {
-      const pieces: Buffer[] = [];
-      for await (const piece of readPieces(path, from, to)) pieces.push(Buffer.from(piece));
-      const bytes = Buffer.concat(pieces);
-      if (bytes.length === to - from) return bytes;
-    } catch (error) {
-      if (errnoOf(error) === "") throw error;
-    }
-  return undefined;
+  const head = inHead ? readNow(heads.path(content.base), from, to) : undefined;
+  return (head ?? (copy && !copy.pruned ? readNow(places.pathOf(copy.key), from, to) : undefined))?.subarray(0, to - from);
 }
 
 const linesIn = (bytes: Uint8Array): number => {
@@ -83,7 +74,7 @@ async function linesOf(
   if (now && grew) {
     if (to - from > MOST_BYTES) return NOBODY_KNOWS;
     const start = Math.max(0, from - 1);
-    const tail = await pieceOf(parts, now, start, to);
+    const tail = pieceOf(parts, now, start, to);
     if (tail) {
       const added = tail.subarray(from - start);
       if (added.includes(0)) return NOBODY_KNOWS;
