@@ -257,6 +257,42 @@ describe("of a session or a chat", () => {
   });
 });
 
+describe("what the guard held", () => {
+  it("is taken back like any save, and the plan says that it still waits; what was kept aside is no save", async () => {
+    const root = makeRoot({ guard: "hold" });
+    const memory = await root.open({ clock: clockAt(START) });
+    await memory.append(key, many(100));
+    writeFileSync(root.at("Data", key), "wrecked\n");
+    const { version } = await memory.saved(key, { op: "replace", session_id: "agent" });
+    const { plan } = await memory.undo({ session_id: "agent" });
+    expect(readFileSync(root.at("Data", key), "utf8")).toBe(many(100));
+    expect(plan.held).toEqual([version]);
+    await memory.reject(version);
+    expect((await memory.planUndo()).held).toEqual([]);
+    expect(readFileSync(root.at("Data", key), "utf8")).toBe(many(100));
+
+    await expect(memory.replace(key, "x\n", { session_id: "again" })).rejects.toMatchObject({ code: "E_HELD" });
+    const aside = (await memory.log("changes")).findLast(({ op }) => op === "hold");
+    await expect(memory.undo({ versions: [String(aside?.["version"])] })).rejects.toMatchObject({ code: "E_USAGE" });
+    await expect(memory.restore({ file: key, version: String(aside?.["version"]) })).rejects.toMatchObject({ code: "E_VERSION" });
+  });
+});
+
+describe("what was erased", () => {
+  it("does not come back; the rest of the file does", async () => {
+    const { memory, read } = await setting();
+    await memory.append(key, "one\n");
+    const secret = await memory.append(key, "my password is correct horse\n");
+    await memory.append(key, "three\n");
+    const { version } = await memory.replace(key, "all gone\n", { session_id: "agent" });
+    await memory.erase({ match: "my password is correct horse" });
+    await memory.undo({ versions: [version] });
+    expect(read()).toBe("one\n[erased]\nthree\n");
+    await memory.restore({ file: key, version: secret.version });
+    expect(read()).toBe("one\n[erased]\n");
+  });
+});
+
 describe("what cannot be", () => {
   it("is refused before anything is touched", async () => {
     const { memory } = await setting();
