@@ -107,8 +107,9 @@ function judge(lines: readonly KeptVersion[], alarmed: ReadonlySet<string>): Jud
     if (movesHead(line) && line.size !== null) {
       const { current, pinned, held, version } = line;
       const guard = alarm || alarmed.has(version);
-      const reasons = { current, pinned, guard, held };
-      judged.push({ version: line as Holds, always: Object.entries(reasons).flatMap(([word, so]) => (so ? [word] : [])) });
+      const reasons = current || pinned || guard || held ? Object.entries({ current, pinned, guard, held }) : [];
+      const always = reasons.length === 0 ? NONE : reasons.flatMap(([word, so]) => (so ? [word] : []));
+      judged.push({ version: line as Holds, always });
       alarm = false;
     }
     alarm ||= line.details?.alarms !== undefined;
@@ -121,32 +122,35 @@ interface Case {
   readonly copy: CopyPlaces;
   readonly key: Key;
   versions: number;
-  /** The version that keeps it, by place. */
-  readonly keeper: Map<At, string>;
   /** Places whose rule lets it go. */
-  readonly going: Set<At>;
+  going: readonly At[];
+  /** The version that keeps it, by place; made when there is one, since there are many cases. */
+  keeper?: Map<At, string>;
   /** Why it stays in a place whose rule lets it go. */
-  readonly stays: Map<At, string>;
+  stays?: Map<At, string>;
 }
+
+const NONE: readonly string[] = [];
 
 /** Of the places that all would let a copy go, the one that must keep it: the safest. */
 const safest = (places: readonly At[], targets: readonly KeepingTarget[]): At =>
   (targets.find(({ name, sameDevice }) => places.includes(name) && sameDevice === false)?.name ?? places[0]) as At;
 
 /** Takes back what may not go: one verified copy stays on a target while there is none here, and one copy stays at all. */
-function settle({ copy, going, stays }: Case, targets: readonly KeepingTarget[]): void {
+function settle(each: Case, targets: readonly KeepingTarget[]): void {
+  const { copy } = each;
+  const goes = (at: At) => each.going.includes(at);
   const stay = (at: At, why: string) => {
-    going.delete(at);
-    stays.set(at, why);
+    each.going = each.going.filter((other) => other !== at);
+    (each.stays ??= new Map()).set(at, why);
   };
   for (const name of copy.waiting) {
-    if (going.has(name)) stay(name, "being sent");
-    if (going.has(HERE)) stay(HERE, `not on ${name} yet`);
+    if (goes(name)) stay(name, "being sent");
+    if (goes(HERE)) stay(HERE, `not on ${name} yet`);
   }
-  if (going.has(HERE) && copy.targets.length === 0) stay(HERE, "not verified on a target");
-  const hereStays = copy.here && !going.has(HERE);
-  if (!hereStays && copy.targets.length > 0 && copy.targets.every((name) => going.has(name)))
-    stay(safest(copy.targets, targets), "last copy");
+  if (goes(HERE) && copy.targets.length === 0) stay(HERE, "not verified on a target");
+  const hereStays = copy.here && !goes(HERE);
+  if (!hereStays && copy.targets.length > 0 && copy.targets.every(goes)) stay(safest(copy.targets, targets), "last copy");
 }
 
 /** The plan for one file; `rules` are those that speak, by place. */
@@ -156,39 +160,41 @@ function planFile(lines: readonly KeptVersion[], rules: ReadonlyMap<At, Rule>, a
   for (const { version } of judged) {
     const { copy, current, file } = version;
     if (!copy || current) continue;
-    const known = cases.get(copy.key) ?? { copy, key: file, versions: 0, keeper: new Map(), going: new Set(), stays: new Map() };
+    const known = cases.get(copy.key) ?? { copy, key: file, versions: 0, going: NONE };
     known.versions++;
     cases.set(copy.key, known);
   }
-  const said: { readonly at: At; readonly of: readonly Judged[]; readonly kept: readonly string[][] }[] = [];
+  const said: { readonly at: At; readonly of: readonly Judged[]; readonly kept: readonly (readonly string[])[] }[] = [];
   for (const [at, rule] of rules) {
     const there = ({ here, targets }: CopyPlaces) => (at === HERE ? here : targets.includes(at));
     const of = judged.filter(({ version: { current, copy } }) => current || (copy !== undefined && there(copy)));
     const dated = of.map(({ version }) => ({ time: Date.parse(version.timestamp), tags: version.tags }));
-    const kept = keptBy(rule, dated, localCalendar, parts.now()).map((reasons, n) => [...(of[n]?.always ?? []), ...reasons]);
+    const kept = keptBy(rule, dated, localCalendar, parts.now()).map((reasons, n) => {
+      const always = of[n]?.always ?? NONE;
+      return reasons.length + always.length === 0 ? NONE : [...always, ...reasons];
+    });
     said.push({ at, of, kept });
-    for (const each of cases.values()) if (there(each.copy)) each.going.add(at);
     for (const [n, { version }] of of.entries()) {
-      const found = version.copy && cases.get(version.copy.key);
-      if (!found || kept[n]?.length === 0) continue;
-      found.going.delete(at);
-      if (!found.keeper.has(at)) found.keeper.set(at, version.version);
+      const found = kept[n]?.length === 0 ? undefined : version.copy && cases.get(version.copy.key);
+      if (found && found.keeper?.has(at) !== true) (found.keeper ??= new Map()).set(at, version.version);
     }
+    for (const each of cases.values()) if (there(each.copy) && each.keeper?.has(at) !== true) each.going = [...each.going, at];
   }
   for (const each of cases.values()) settle(each, parts.targets);
   const versions = said.flatMap(({ at, of, kept }) =>
     of.map(({ version: { file: key, version, timestamp, size, copy, current } }, n): PlannedVersion => {
       const found = copy && cases.get(copy.key);
-      const shared = found?.keeper.get(at);
-      const why = found?.stays.get(at) ?? (shared === undefined ? undefined : `shares a copy with ${shared}`);
-      const own = kept[n] ?? [];
+      const shared = found?.keeper?.get(at);
+      const why = found?.stays?.get(at) ?? (shared === undefined ? undefined : `shares a copy with ${shared}`);
+      const own = kept[n] ?? NONE;
       const kept_by = own.length > 0 || why === undefined ? own : [why];
       return { key, version, timestamp, size, at, copy: current ? null : (copy?.key ?? null), kept_by };
     }),
   );
   const removes = [...cases.values()].flatMap(({ copy, key, versions: n, going }) => {
-    const stays = [...(copy.here ? [HERE] : []), ...copy.targets].filter((at) => !going.has(at));
-    return [...going].map((from): Removal => ({ copy: copy.key, key, from, size: copy.size, versions: n, stays }));
+    const stays =
+      going.length === 0 ? NONE : [...(copy.here ? [HERE] : NONE), ...copy.targets].filter((at) => !going.includes(at));
+    return going.map((from): Removal => ({ copy: copy.key, key, from, size: copy.size, versions: n, stays }));
   });
   return { versions, removes };
 }

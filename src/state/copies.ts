@@ -60,7 +60,8 @@ export interface Copies {
 
 const PAGE = 2000;
 
-const list = (value: Value | undefined) => (typeof value === "string" ? value.split("\n") : []);
+const NONE: readonly string[] = [];
+const list = (value: Value | undefined) => (typeof value === "string" ? value.split("\n") : NONE);
 const marks = (values: readonly unknown[]) => values.map(() => "?").join(",");
 
 /** Holds for a ledger row `l` of a copy that was not pruned from there. */
@@ -73,7 +74,7 @@ const toKept = (row: Row): KeptVersion => ({
   op: row["op"] as Op,
   timestamp: String(row["timestamp"]),
   size: row["sha256"] === null ? null : Number(row["size"]),
-  tags: typeof row["tags"] === "string" ? (JSON.parse(row["tags"]) as string[]) : [],
+  tags: typeof row["tags"] === "string" ? (JSON.parse(row["tags"]) as string[]) : NONE,
   details: typeof row["details"] === "string" ? (JSON.parse(row["details"]) as Details) : null,
   pinned: row["pinned"] === 1,
   held: row["held"] === 1,
