@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { ownKey, type Key } from "../../src/core/key.ts";
 import { forward, type Target } from "../../src/core/target.ts";
-import { chain, changelogLine, type Version } from "../../src/core/version.ts";
+import { chain, changelogLine, erased, type Version } from "../../src/core/version.ts";
 import { parseChangelogLine } from "../../src/logs/verify.ts";
 import type { Memory, OpenOptions } from "../../src/open.ts";
 import { anySeed, createMemoryTarget, seededRandom, startDriveEmulator, type MemoryTarget } from "../../src/testing/index.ts";
@@ -280,6 +280,38 @@ describe("a target that cannot be trusted", () => {
     expect(readFileSync(other.at("Data/Meta/a.txt"), "utf8")).toBe("a3");
   });
 
+  it("a line with a fresh sum in the place of another is not taken: the line behind it names the one that was there", async () => {
+    const { place, options } = await told();
+    rewrite(place, (lines) => {
+      const { place: at, prev, sum: _, salt, commitment: __, ...facts } = versionOf(lines[1]!);
+      return lines.with(1, changelogLine(chain({ ...facts, chat_name: "Mallory" }, at, prev, salt!)));
+    });
+    const bare = await bareRoot().open(options);
+    expect(await bare.restoreFrom("drive")).toMatchObject({ gaps: [{ first: 2, last: 2 }], versions: 4, beside: 1 });
+    expect((await bare.log("changes")).map((line) => line["chat_name"])).not.toContain("Mallory");
+  });
+
+  it("a line that was erased in one writer's history is not brought back by another's", async () => {
+    const { place, options } = await told();
+    const { writer, name, text } = segmentsOf(place)[0]!;
+    const lines = text.split("\n").slice(0, -1);
+    const stale = writer.replace(/^./, (digit) => (digit === "0" ? "1" : "0"));
+    place.edit(ownKey(`${stale}/writer.json`), JSON.stringify({ memory_root: versionOf(lines[0]!).version, host: "old" }));
+    for (const [of, blank] of [
+      [stale, false],
+      [writer, true],
+    ] as const)
+      place.edit(
+        ownKey(`${of}/history/${name}`),
+        `${(blank ? lines.with(1, changelogLine(erased(versionOf(lines[1]!)))) : lines).join("\n")}\n`,
+      );
+    const root = bareRoot();
+    const bare = await root.open(options);
+    expect(await bare.restoreFrom("drive", { dryRun: true })).toMatchObject({ versions: 5, gaps: [], writers: [{}, {}] });
+    await bare.restoreFrom("drive");
+    expect((await bare.log("changes"))[1]).toMatchObject({ file: null, salt: null });
+  });
+
   it("a place without a history is refused, with nothing changed", async () => {
     const place = createMemoryTarget();
     place.edit("Meta/a.txt" as Key, "x");
@@ -333,6 +365,30 @@ describe("interrupted", () => {
     }
     expect(reads).toBeGreaterThan(6);
     await expectSame(first, root);
+  });
+
+  it("what another process saves meanwhile is not overrun", async () => {
+    const { place, options } = await told();
+    const root = makeRoot();
+    const other = await root.open(options);
+    const bare = await root.open({
+      ...options,
+      targets: {
+        drive: forward(place, {
+          async read(key, use, call) {
+            if (key === "c.txt") await other.append("quick.txt", "quicker");
+            return place.read(key, use, call);
+          },
+        }),
+      },
+    });
+    expect(await codeOf(bare.restoreFrom("drive"))).toBe("E_BUSY");
+    expect((await bare.log("changes")).map((line) => line["file"])).toEqual(["quick.txt"]);
+    expect(await bare.restoreFrom("drive")).toMatchObject({ bare: false });
+    expect(readFileSync(root.at("Data/Meta/a.txt"), "utf8")).toBe("a2");
+    expect(readFileSync(root.at("Data/quick.txt"), "utf8")).toBe("quicker");
+    await bare.sweep();
+    expect(await bare.verify()).toMatchObject({ findings: [] });
   });
 
   it("a state that was not built yet is built by whoever opens it", async () => {

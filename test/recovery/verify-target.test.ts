@@ -279,6 +279,17 @@ describe("a proven restore", () => {
     expect((await memory.status()).targets["drive"]!.last_proven_restore_at).toBe(last_proven_restore_at);
   });
 
+  it("is not proven where the bytes that are kept here are others", async () => {
+    const { root, memory } = await mirrored();
+    const [name] = Object.keys(root.files(".aftersave/heads")).filter(
+      (head) => readFileSync(root.at(".aftersave/heads", head), "utf8") === "b\n",
+    );
+    writeFileSync(root.at(".aftersave/heads", name!), "B\n");
+    const { findings, target } = await memory.verify({ ...DRIVE, restore: true });
+    expect(findings.map(({ code, file }) => `${file} ${code}`)).toEqual(["Core/b.txt E_DAMAGED", "Core/b.txt E_TARGET_CORRUPT"]);
+    expect(target!.restore!.proven).toBe(false);
+  });
+
   it("what waits to be sent is no damage, and is counted", async () => {
     const { memory } = await mirrored();
     await memory.append("Core/b.txt", "later\n");
@@ -293,8 +304,6 @@ describe("a proven restore", () => {
   it("without room on the disk it says so, and nothing is left", async () => {
     const { root, memory, place } = await mirrored();
     const { bavail, bsize } = statfsSync(root.path);
-    const copy = place.objects().find(({ key }) => key.startsWith("Core/"))!;
-    void copy;
     // a history that says that one file is larger than the disk
     const lines = segment(place, 1).lines.map(versionOf);
     const huge = chain({ ...factsOf(lines[1]!), size: bavail * bsize + 1 }, 4, lines[0]!.sum, lines[1]!.salt!);

@@ -43,7 +43,7 @@ const found = async (memory: Memory) => (await memory.verify()).findings.map(bri
 
 describe("the changelog file", () => {
   it("is whole when nobody touched it, also while it is written and turned over", async () => {
-    const root = makeRoot({ logs: undefined } as never);
+    const root = makeRoot({ logs: { rotate: "4KiB" } });
     const memory = await root.open();
     const other = await root.open();
     let done = false;
