@@ -112,6 +112,15 @@ test("whatever the bytes are cut into, and wherever a window ends, the same is f
   }
 });
 
+test("what a letter touches is no secret, wherever a window begins", async () => {
+  const { value } = samples.find(({ rule }) => rule === "github-token") as (typeof samples)[number];
+  for (const after of [0, 400])
+    for (let before = 1; before < 200; before++) {
+      const bytes = Buffer.from(`${"a".repeat(before)}${value}${" ".repeat(after)}`);
+      expect(await find(bytes, tiny), `${before} before, ${after} after`).toEqual([]);
+    }
+});
+
 test("windows of the real size lose nothing at their ends", async () => {
   const { value } = samples.find(({ rule }) => rule === "private-key") as (typeof samples)[number];
   for (const at of [-1, 0, 1, 50, value.length - 1, value.length])
