@@ -6,6 +6,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
 import { fileURLToPath } from "node:url";
 import { DRIVE_NOTE, driveRows } from "./drive.ts";
+import { historyRows } from "./history.ts";
 import { table, type Row } from "./measure.ts";
 import { memoryRows, skipRows } from "./processes.ts";
 import { bigAppendRows, fsyncRows, manyFilesRows, saveRows } from "./saves.ts";
@@ -17,6 +18,7 @@ const parts: Readonly<Record<string, () => Promise<Row[]> | Row[]>> = {
   many: manyFilesRows,
   skip: skipRows,
   memory: memoryRows,
+  history: historyRows,
   drive: driveRows,
 };
 
