@@ -548,14 +548,13 @@ export function createEraser(parts: EraseParts): Eraser {
   const resumeHere = async (): Promise<number> => {
     const open = await erasure.open();
     for (const { id, body } of open) await workHere(id, JSON.parse(body) as Body, await finderOf(id));
-    if (open.length > 0) await scrub();
+    if (await erasure.needsScrub()) await scrub();
     return open.length;
   };
 
   return {
     finishKey,
     async resume() {
-      if ((await erasure.open()).length === 0) return 0;
       return claimed(resumeHere);
     },
     async erasures() {

@@ -4,10 +4,16 @@
  */
 import { rmdir } from "node:fs/promises";
 import { AftersaveError } from "../core/errors.ts";
+import { changelogLine } from "../core/version.ts";
 import { readLog, type Why } from "../logs/read.ts";
 import { verifyChain, type ChainReport } from "../logs/verify.ts";
 import { LOGS, type LogName } from "../state/outbox.ts";
 import { faultOf, plural, statOf, type DoctorParts, type Found } from "./finding.ts";
+
+/** The state's versions as lines of the changelog, which an erased one is not in the state. */
+async function* linesOf({ saves }: DoctorParts["state"]): AsyncGenerator {
+  for await (const version of saves.versions()) yield JSON.parse(changelogLine(version)) as unknown;
+}
 
 /** As long as a lock folder of the common convention may stand untouched. */
 const STALE_MS = 10_000;
@@ -17,7 +23,7 @@ const sayBroken = ({ broken }: ChainReport) =>
 
 /** The versions in the state are the ones that were accepted. */
 export async function* checkHistory({ state }: DoctorParts): AsyncGenerator<Found, string> {
-  const report = await verifyChain(state.saves.versions());
+  const report = await verifyChain(linesOf(state));
   if (report.broken)
     yield {
       level: "error",
@@ -95,7 +101,7 @@ async function* checkChain(
   const look = () => verifyChain(linesUntil(path, last.place), last);
   const report = await look();
   if (report.broken) {
-    const stateIsWhole = (await verifyChain(state.saves.versions())).broken === null;
+    const stateIsWhole = (await verifyChain(linesOf(state))).broken === null;
     const mend = async () => {
       await logs.rewrite();
       return (await look()).broken === null;

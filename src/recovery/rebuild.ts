@@ -74,9 +74,28 @@ async function restoreHistory(state: State, changelog: string, aside: string | n
   let versions = 0;
   let batch: Line[] = [];
 
+  /** Erased lines that say what their key held say it in an `erase` line, with what began their copy. */
+  const blanks = new Map<string, Version>();
+  const restored = (erase: Version) => {
+    const about = new Set(erase.details?.about);
+    for (const [file, { version }] of latest) {
+      if (!about.has(version.version)) continue;
+      blanks.set(version.version, version); // whole in the file still: a kill came between the state and the logs
+      latest.delete(file);
+    }
+    for (const { version: id, file, sha256, size, base, details } of erase.details?.redacts ?? []) {
+      const blank = blanks.get(id);
+      if (!blank || !movesHead({ op: blank.op, details: details ?? null })) continue;
+      if ((latest.get(file)?.version.place ?? 0) > blank.place) continue;
+      latest.set(file, { version: { ...blank, file, sha256, size }, base: sha256 === null ? null : (base ?? id) });
+    }
+  };
+
   const follow = (version: Version): Line => {
     last = version;
     versions++;
+    if (version.commitment !== null) blanks.set(version.version, version);
+    if (version.op === "erase") restored(version);
     if (!movesHead(version) || version.file === NO_KEY) return { version, base: null };
     const before = latest.get(version.file);
     // bytes were added to the same copy unless there was none, or it became an archive copy, or what was between is not known

@@ -91,9 +91,13 @@ export interface Erasure {
   keptAside(key?: Key): Promise<{ readonly target: string; readonly key: Key; readonly kept_as: Key }[]>;
   /** Targets that were told any history. */
   told(): Promise<string[]>;
+  /** Whether anything was erased since the state file was last rewritten. */
+  needsScrub(): Promise<boolean>;
   /** Rewrites the state file, so that no byte of what it held before is in it or beside it. False: others use it, try again. */
   scrub(): Promise<boolean>;
 }
+
+const UNSCRUBBED = "erasure/unscrubbed";
 
 const toPlace = (row: Row): OwedPlace => ({
   target: String(row["target"]),
@@ -104,6 +108,8 @@ const toPlace = (row: Row): OwedPlace => ({
 });
 
 export function createErasure(db: Database, log: (log: "changes", line: string) => void): Erasure {
+  const soil = () => db.prepare("INSERT OR REPLACE INTO meta (name, value) VALUES (?, '')").run(UNSCRUBBED);
+
   const addPlaces = (places: readonly Omit<OwedPlace, "code">[]) => {
     for (const { target, key, how, erasure } of places)
       db.prepare(
@@ -161,7 +167,10 @@ export function createErasure(db: Database, log: (log: "changes", line: string) 
     },
     async end(id) {
       db.exec("PRAGMA secure_delete=ON");
-      db.transaction(() => db.prepare("DELETE FROM erasures WHERE id = ?").run(id));
+      db.transaction(() => {
+        db.prepare("DELETE FROM erasures WHERE id = ?").run(id);
+        soil();
+      });
     },
     async commit(id, { lines, swaps, copies, revived, places, jobs, forget, body }, now) {
       db.exec("PRAGMA secure_delete=ON");
@@ -233,6 +242,7 @@ export function createErasure(db: Database, log: (log: "changes", line: string) 
     async settled(target, key, gone) {
       db.transaction(() => {
         db.prepare("DELETE FROM erasure_places WHERE target = ? AND key = ?").run(target, key);
+        soil();
         if (!gone) return;
         db.prepare("DELETE FROM ledger WHERE target = ? AND key = ?").run(target, key);
         db.prepare("DELETE FROM conflicts WHERE target = ? AND kept_as = ?").run(target, key);
@@ -257,6 +267,9 @@ export function createErasure(db: Database, log: (log: "changes", line: string) 
         .all()
         .map((row) => String(row["target"]));
     },
+    async needsScrub() {
+      return db.prepare("SELECT 1 AS x FROM meta WHERE name = ?").get(UNSCRUBBED) !== undefined;
+    },
     async scrub() {
       db.exec("PRAGMA secure_delete=ON");
       try {
@@ -265,7 +278,9 @@ export function createErasure(db: Database, log: (log: "changes", line: string) 
         if (/SQLITE_BUSY|database is locked|SQLITE_LOCKED/.test(String(error))) return false;
         throw error;
       }
-      return Number(db.prepare("PRAGMA wal_checkpoint(TRUNCATE)").get()?.["busy"]) === 0;
+      const done = Number(db.prepare("PRAGMA wal_checkpoint(TRUNCATE)").get()?.["busy"]) === 0;
+      if (done) db.transaction(() => db.prepare("DELETE FROM meta WHERE name = ?").run(UNSCRUBBED));
+      return done;
     },
   };
 }
