@@ -1,4 +1,4 @@
-import { rmSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -68,10 +68,12 @@ describe("entries", () => {
   test("another actor, a longer pause, a restore and a decision begin an entry of their own", async () => {
     const { memory, clock } = await onClock();
     await memory.append("a.md", "1\n", { chat_name: "A" });
-    await memory.append("a.md", "2\n", { chat_name: "A", session_id: "s" });
-    await memory.append("a.md", "3\n", { chat_name: "A", model: "m" });
-    await memory.append("a.md", "4\n", { chat_name: "A", tool: "t" });
-    await memory.append("a.md", "5\n", { chat_name: "A", origin: "human" });
+    const [session_id, model, tool] = ["s", "m", "t"];
+    await memory.append("a.md", "2\n", { chat_name: "A", session_id });
+    await memory.append("a.md", "3\n", { chat_name: "A", session_id, model });
+    await memory.append("a.md", "4\n", { chat_name: "A", session_id, model, tool });
+    await memory.append("a.md", "5\n", { chat_name: "A", session_id, model, tool, origin: "human" });
+    await memory.append("a.md", "6\n", { chat_name: "B", session_id, model, tool, origin: "human" });
     await memory.append("a.md", "6\n", { chat_name: "B" });
     clock.later(10);
     await memory.append("a.md", "7\n", { chat_name: "B" });
@@ -80,11 +82,11 @@ describe("entries", () => {
     await memory.restore({ file: "a.md", version: "-1" }, { chat_name: "B" });
     await memory.pin(version, { chat_name: "B" });
     const entries = await all(memory);
-    expect(counts(entries)).toEqual([1, 1, 1, 2, 1, 1, 1, 1, 1]);
+    expect(counts(entries)).toEqual([1, 1, 1, 2, 1, 1, 1, 1, 1, 1]);
     expect(entries.map(({ ops }) => Object.keys(ops).join()).slice(0, 3)).toEqual(["pin", "restore", "append"]);
     expect(entries[0]?.about).toEqual([version]);
     expect(entries[2]?.pinned).toEqual([version]);
-    expect(counts(await all(memory, { grouped: false }))).toEqual(Array.from({ length: 10 }, () => 1));
+    expect(counts(await all(memory, { grouped: false }))).toEqual(Array.from({ length: 11 }, () => 1));
   });
 
   test("an entry is what it changed, whatever others did in between", async () => {
@@ -227,6 +229,23 @@ describe("where it stands", () => {
     expect((await all(memory, { chat: "B" }))[0]?.targets).toEqual({ drive: "pending" });
     await memory.flush();
     expect((await all(memory, { chat: "B" }))[0]?.targets).toEqual({ drive: "verified" });
+  });
+
+  test("an older content that is nowhere is not passed over", async () => {
+    const root = make({ targets: {} });
+    const alone = await open(root);
+    for (const content of ["one\n", "two\n"]) await alone.replace("a.md", content, { chat_name: "A" });
+    await alone.close();
+    writeFileSync(
+      join(root, "paths.json"),
+      JSON.stringify({ targets: { drive: { type: "folder", enabled: true, path: "mirror" } } }),
+    );
+    const memory = await open(root);
+    await memory.replace("a.md", "three\n", { chat_name: "A" });
+    await memory.flush();
+    const [entry] = await all(memory, { open: true });
+    expect(entry?.versions?.map(({ targets }) => targets["drive"])).toEqual(["verified", "verified", "absent"]);
+    expect(entry?.targets).toEqual({ drive: "absent" });
   });
 
   test("without a target there is nothing to say", async () => {
