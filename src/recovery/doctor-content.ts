@@ -18,8 +18,11 @@ export async function* checkHeads(parts: DoctorParts): AsyncGenerator<Found, str
   const { state, heads, fix, config } = parts;
   const files = await heads.files(); // before the state: what is made meanwhile is in neither
   const used = new Set((await state.saves.intents()).flatMap((intent) => [intent.old?.base, intent.new?.base]));
-  for (const which of ["open", "rejected"] as const)
-    for (const { version } of await state.decisions.held(which)) used.add(version);
+  for (const which of ["open", "rejected", "accepted"] as const)
+    for (const { version, applied } of await state.decisions.held(which)) {
+      used.add(version);
+      if (which === "open" && !applied) yield* checkHeld(parts, version);
+    }
   const sound = new Map<string, Head>();
   let n = 0;
   for await (const head of state.saves.heads()) {
@@ -35,6 +38,18 @@ export async function* checkHeads(parts: DoctorParts): AsyncGenerator<Found, str
   }
   for (const { path } of files.filter(({ base }) => !used.has(base))) yield* checkOrphan(parts, path, sound);
   return `${plural(n, "file")} kept below ${config.stateDir}`;
+}
+
+/** What a version that waits for a decision would make the content is kept. */
+async function* checkHeld({ state, heads }: DoctorParts, version: string): AsyncGenerator<Found, void> {
+  const kept = await state.saves.whereabouts(version);
+  if (!kept || (await heads.holds(kept.content))) return;
+  yield {
+    level: "error",
+    code: "E_CONTENT_GONE",
+    message: `the content of the held version ${version} is missing or damaged`,
+    cure: `Reject it (\`aftersave reject ${version}\`), and save that content again if you have it.`,
+  };
 }
 
 async function* damagedHead(parts: DoctorParts, head: Head, fix: boolean): AsyncGenerator<Found, void> {
