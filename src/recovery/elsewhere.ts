@@ -23,7 +23,7 @@ export interface ElsewhereParts {
 }
 
 /**
- * Brings what a version held, its hash checked; undefined when no ledger knows of a target that has it. Throws what the target
+ * Brings what a version held, its hash checked, from where the ledger says it is, else from whoever has it; undefined when nobody does. Throws what the target
  * throws when one has it and cannot give it.
  */
 export function createElsewhere({ state: { saves, ledger }, targets, open, spoolDir }: ElsewhereParts) {
@@ -37,17 +37,20 @@ export function createElsewhere({ state: { saves, ledger }, targets, open, spool
     const { sha256, size } = content;
     const spool = join(spoolDir, `elsewhere-${sha256}`);
     if ((await digestOfFile(spool))?.sha256 === sha256) return fileSource(spool, size, sha256);
-    let fault: AftersaveError | undefined;
+    const places: { readonly key: Key; readonly target: string; readonly known: boolean }[] = [];
     for (const key of await keysOf(version, content, copy))
       for (const target of targets) {
         const there = await ledger.mirrored(target, key);
-        if (!there || there.size < size) continue;
-        try {
-          const to = await open(target);
-          if ((await fetchTo(to.target, key, content, spool, {})) === "fetched") return fileSource(spool, size, sha256);
-        } catch (error) {
-          fault ??= asAftersaveError(error, `reading ${key} from ${target}`);
-        }
+        if (!there || there.size >= size) places.push({ key, target, known: there !== undefined });
+      }
+    let fault: AftersaveError | undefined;
+    // a state that was rebuilt has a ledger that knows nothing of what was pruned before
+    for (const { key, target } of places.toSorted((a, b) => Number(b.known) - Number(a.known)))
+      try {
+        const to = await open(target);
+        if ((await fetchTo(to.target, key, content, spool, {})) === "fetched") return fileSource(spool, size, sha256);
+      } catch (error) {
+        fault ??= asAftersaveError(error, `reading ${key} from ${target}`);
       }
     if (fault) throw fault;
     return undefined;
