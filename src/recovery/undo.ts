@@ -130,8 +130,9 @@ async function historyOf({ saves }: PlanParts, key: Key, asked: ReadonlySet<stri
     const [isAsked, isBack] = [asked.has(id), back.has(id)];
     // an undo that is itself taken back, before or now, takes nothing back
     const takes = isAsked || isBack ? [] : (version.details?.undoes ?? []);
-    steps.push({ version, mine: isAsked && !isBack, settled: isBack || takes.length > 0 });
-    if (wanted.size === 0) break;
+    const isBelow = wanted.size === 0; // only what it held then is of interest
+    steps.push({ version, mine: isAsked && !isBack, settled: !isBelow && (isBack || takes.length > 0) });
+    if (isBelow) break;
     wanted.delete(id);
     for (const undone of takes) {
       back.add(undone);

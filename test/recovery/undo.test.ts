@@ -242,6 +242,17 @@ describe("of a session or a chat", () => {
     expect(early.version < since.version).toBe(true);
   });
 
+  it("right above an undo it brings back what that left", async () => {
+    const { memory, read } = await setting();
+    await memory.append(key, "one\n");
+    await memory.undo();
+    await memory.undo();
+    expect(read()).toBe("one\n");
+    await memory.archive(key, { session_id: "s" });
+    await memory.undo({ session_id: "s" });
+    expect(read()).toBe("one\n");
+  });
+
   it("an undo that was itself taken back takes nothing back", async () => {
     const { memory, read } = await setting();
     await memory.append(key, "base\n");
