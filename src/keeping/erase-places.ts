@@ -71,16 +71,14 @@ export function createSettle({ state, clock, tombstones, owner, history, targets
     return there !== undefined && there.rev !== known.rev && !(await holds(to, key, finder, call));
   };
 
-  const remove = async (
-    to: MirrorTarget,
-    { key, how, erasure: id }: OwedPlace,
-    call: Call,
-  ): Promise<readonly string[] | undefined> => {
+  const remove = async (to: MirrorTarget, place: OwedPlace, call: Call): Promise<readonly string[] | undefined> => {
+    const { key, how, erasure: id } = place;
     const release = await state.claims.take("upload", `${to.name}\n${foldKey(key)}`, { waitMs: 600_000, signal: call.signal });
     try {
       const finder = await finderOf(id);
       const stays = how === "look" ? !(await holds(to, key, finder, call)) : await isOthers(to, key, finder, call);
       const notes = stays ? undefined : await forGood(to, key, call);
+      if (!stays && how === "look") await alsoBefore(place);
       await erasure.settled(to.name, key, !stays);
       return notes;
     } finally {
@@ -110,7 +108,14 @@ export function createSettle({ state, clock, tombstones, owner, history, targets
     return names;
   };
 
-  return async (name, signal) => {
+  /** What others wrote lay in the key's own place before it was kept aside: a place that keeps revisions has it there too. */
+  const alsoBefore = async ({ target, key, erasure: id }: OwedPlace): Promise<void> => {
+    for (const aside of await erasure.keptAside())
+      if (aside.target === target && aside.kept_as === key)
+        await erasure.again({ target, key: aside.key, erasure: id }, clock.now());
+  };
+
+  const pass: Settle = async (name, signal) => {
     const owed = (await erasure.places(name)).toSorted((a, b) => (a.how === "history" ? 1 : 0) - (b.how === "history" ? 1 : 0));
     const copies: ErasedCopy[] = [];
     const pending = async (place: OwedPlace, code: ErrorCode) => {
@@ -142,6 +147,12 @@ export function createSettle({ state, clock, tombstones, owner, history, targets
     }
     await dropLines(diagnosticLog, await forgotten(owed));
     return copies;
+  };
+
+  return async (name, signal) => {
+    const first = await pass(name, signal);
+    const more = (await erasure.places(name)).some(({ code, how }) => code === null && how === "remove");
+    return more ? [...first, ...(await pass(name, signal))] : first;
   };
 }
 

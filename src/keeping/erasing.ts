@@ -51,10 +51,14 @@ export function createErasing({ state, heads, stateDir, clock }: ErasingParts): 
   let rest: Rest | undefined;
   let loaded: Promise<Eraser> | undefined;
 
+  const isClean = async () => (await state.erasure.open()).length === 0 && !(await state.erasure.needsScrub());
+
   const settle: ErasingRoom["settle"] = async (target, signal) => {
     if (!rest || (await state.erasure.places(target)).length === 0) return [];
     const { createSettle } = await import("./erase-places.ts");
-    return createSettle({ ...rest, state, clock, tombstones })(target, signal);
+    const copies = await createSettle({ ...rest, state, clock, tombstones })(target, signal);
+    if (await state.erasure.needsScrub()) await state.erasure.scrub();
+    return copies;
   };
 
   const load = async (): Promise<Eraser> => {
@@ -91,7 +95,7 @@ export function createErasing({ state, heads, stateDir, clock }: ErasingParts): 
     }),
     async begin(parts) {
       rest = parts;
-      const finished = (await state.erasure.open()).length === 0 ? 0 : await (await eraser()).resume();
+      const finished = (await isClean()) ? 0 : await (await eraser()).resume();
       return {
         finished,
         erasing: {

@@ -5,6 +5,9 @@
 import { AftersaveError } from "../core/errors.ts";
 import type { Key } from "../core/key.ts";
 import type { Meta } from "../core/version.ts";
+import type { Places } from "../memory/places.ts";
+import type { State } from "../state/state.ts";
+import { PRUNING } from "./pruning.ts";
 import type { Pinned, PinParts } from "./pin.ts";
 import type { PrunePlan } from "./plan.ts";
 import type { Pruned, PruneOptions, PruneParts } from "./prune.ts";
@@ -66,4 +69,18 @@ export function createKeeping(parts: KeepingParts): Keeping {
     prune: async (query, meta, options) => keeping.applyPrune(await keeping.planPrune(query), meta, options),
   };
   return keeping;
+}
+
+/** Ends what a process that died left of a prune here; one sentence for each thing worth knowing. */
+export async function finishPruning(parts: { readonly state: State; readonly places: Places }): Promise<string[]> {
+  if (!(await parts.state.getMeta(PRUNING))) return [];
+  const { finishPrune } = await import("./prune.ts");
+  const pruned = await finishPrune(parts);
+  const copies = pruned?.removed.reduce((sum, each) => sum + each.copies, 0) ?? 0;
+  return [
+    ...(copies > 0
+      ? [`an interrupted prune was ended: ${copies} archive cop${copies === 1 ? "y was" : "ies were"} removed`]
+      : []),
+    ...(pruned?.left ?? []).map(({ says }) => says),
+  ];
 }

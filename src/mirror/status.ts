@@ -58,6 +58,8 @@ export interface Status {
   readonly conflict_list: readonly StatusConflict[];
   /** The oldest of what waits: an unfinished upload, or a line of history that is on no target. */
   readonly oldest_pending_at: string | null;
+  /** Copies at targets that an erasure could not reach yet. */
+  readonly erasing: number;
   /** Bytes of accepted content that no target on another device holds, verified. */
   readonly unprotected_bytes: number;
   readonly targets: Readonly<Record<string, TargetStatus>>;
@@ -117,6 +119,7 @@ export async function statusOf(state: State, targets: readonly StatusTarget[]): 
     conflicts: conflicts.length,
     conflict_list: conflicts.map(({ target, key, kept_as, at }) => ({ target, file: key, kept_as, at: timeOf(at) })),
     oldest_pending_at: oldest.length === 0 ? null : iso(Math.min(...oldest)),
+    erasing: (await state.erasure.places()).length,
     unprotected_bytes: (await state.ledger.unprotected(elsewhere)).bytes,
     targets: shown,
   };

@@ -82,6 +82,8 @@ export interface Erasure {
   places(target?: string): Promise<OwedPlace[]>;
   owes(target: string, key: Key): Promise<boolean>;
   place(places: readonly Omit<OwedPlace, "code">[]): Promise<void>;
+  /** A key whose file at a target has the text in what it held before: that is removed, and what is kept now sent anew. */
+  again(place: Omit<OwedPlace, "code" | "how">, now: number): Promise<void>;
   failed(target: string, key: Key, code: ErrorCode): Promise<void>;
   /** It is done. `gone`: what the ledger knew of it, and a conflict over it, are known no more. */
   settled(target: string, key: Key, gone: boolean): Promise<void>;
@@ -235,6 +237,12 @@ export function createErasure(db: Database, log: (log: "changes", line: string) 
     },
     async place(places) {
       db.transaction(() => addPlaces(places));
+    },
+    async again({ target, key, erasure }, now) {
+      db.transaction(() => {
+        addPlaces([{ target, key, how: "remove", erasure }]);
+        enqueue(target, key, now);
+      });
     },
     async failed(target, key, code) {
       db.transaction(() => db.prepare("UPDATE erasure_places SET code = ? WHERE target = ? AND key = ?").run(code, target, key));
