@@ -7,7 +7,7 @@ import type { Key } from "../core/key.ts";
 import { movesHead, NO_KEY, type Actor, type Alarm, type Details, type Op, type Origin, type Version } from "../core/version.ts";
 import type { VersionQuery } from "../state/saves.ts";
 import { belongs, burstsOf, MOST_VERSIONS, type Burst } from "./bursts.ts";
-import type { LookingParts } from "./looking.ts";
+import type { LookingParts } from "./parts.ts";
 import { isoOf } from "./show.ts";
 import { standingsOf, worst, type Standing } from "./standing.ts";
 import { changeBetween, sumOf, type Change } from "./stats.ts";

@@ -2,33 +2,10 @@
  * Looking back at who did what: the part of a memory that `history` and `blame` are. Loads what it needs when it is asked.
  * @module
  */
-import type { Key } from "../core/key.ts";
-import type { Heads } from "../memory/heads.ts";
-import type { Places } from "../memory/places.ts";
-import type { Versions } from "../memory/versions.ts";
-import type { Decisions } from "../state/decisions.ts";
-import type { Jobs } from "../state/jobs.ts";
-import type { Ledger } from "../state/ledger.ts";
-import type { Saves } from "../state/saves.ts";
 import type { Blame, BlameOptions } from "./blame.ts";
 import type { History, HistoryQuery } from "./history.ts";
+import type { LookingParts } from "./parts.ts";
 import type { TraceRecord } from "./trace.ts";
-
-export interface LookingParts {
-  readonly saves: Saves;
-  readonly decisions: Decisions;
-  readonly ledger: Ledger;
-  readonly jobs: Jobs;
-  readonly versions: Versions;
-  readonly heads: Heads;
-  readonly places: Places;
-  /** Which targets shall hold a key. */
-  readonly targetsFor: (key: Key) => readonly string[];
-  /** The key that a text means. */
-  readonly keyOf: (text: string) => Key;
-  /** The memory root. */
-  readonly root: string;
-}
 
 export interface Looking {
   /** What was saved and decided, newest first; one actor's burst is one entry. Throws `E_VERSION`, `E_KEY_…`, `E_USAGE`. */
