@@ -417,7 +417,7 @@ async function compare(
     return { changes, missing, here };
   }
   const { files } = found.holdings;
-  const [told, beside] = [versionsOf(found.told.lines), versionsOf(found.told.beside)];
+  const [told, beside] = [versionsOf(found.holdings.lines), versionsOf(found.told.beside)];
   for (const entry of found.listed.values()) {
     const key = memoryKey(entry.key, archive);
     if (key === undefined || !isMeant(key)) continue;

@@ -74,8 +74,11 @@ const noHistory = (target: Target, what: string) =>
 
 /** Whether every key of a line is one that aftersave would have taken. */
 function isOurs({ file, archived_as, details }: Version, archive: ArchiveFolder): boolean {
-  const copies = [archived_as, ...(details?.prunes?.copies ?? [])].filter((key) => key !== null);
-  const files = [file, ...(details?.redacts ?? []).map((redacted) => redacted.file)].filter((key) => key !== NO_KEY);
+  const redacts = details?.redacts ?? [];
+  const copies = [archived_as, ...(details?.prunes?.copies ?? []), ...redacts.map((left) => left.archived_as ?? null)].filter(
+    (key) => key !== null,
+  );
+  const files = [file, ...redacts.map((left) => left.file)].filter((key) => key !== NO_KEY);
   try {
     for (const key of files) assertSavable(parseKey(key), archive);
     return [...copies, ...files].every(

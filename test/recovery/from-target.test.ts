@@ -480,6 +480,25 @@ describe("where something is here already", () => {
   });
 });
 
+describe("what was erased", () => {
+  it("stays so: the same tree and history without it, here and there", async () => {
+    const { memory, root: first, options } = await told();
+    await memory.replace("Meta/a.txt", "a line that stays here\nthe secret of the whole thing\n");
+    await memory.append("Meta/a.txt", "another line that stays\n");
+    await memory.replace("Meta/a.txt", "the end\n");
+    await memory.flush();
+    await memory.erase({ match: "secret of the whole" });
+    await memory.flush();
+    expect(await memory.verify({ target: "drive", download: true, restore: true })).toMatchObject({ ok: true, findings: [] });
+    const root = bareRoot();
+    const bare = await root.open(options);
+    expect(await bare.restoreFrom("drive")).toMatchObject({ missing: [], receipts: [], gaps: [] });
+    await bare.log("changes");
+    await expectSame(first, root);
+    expect(await bare.verify()).toMatchObject({ ok: true, findings: [] });
+  });
+});
+
 describe("bytes that are here no more", () => {
   it("a version whose copies are gone here is read from a target", async () => {
     const { memory, root } = await told();
