@@ -21,8 +21,7 @@ import { createDiagnosticLog } from "./logs/diagnostic.ts";
 import { followLog, matchesLine, tailLog, type Filter, type LogValue, type Why } from "./logs/read.ts";
 import { createErasing, type Erasing } from "./keeping/erasing.ts";
 import type { EraseStepName } from "./keeping/erase.ts";
-import { createKeeping, type Keeping } from "./keeping/keeping.ts";
-import { finishPruning } from "./keeping/pruning.ts";
+import { createKeeping, finishPruning, type Keeping } from "./keeping/keeping.ts";
 import type { PruneStep } from "./keeping/prune.ts";
 import { createGuard } from "./memory/guard.ts";
 import { createHeads, type Heads } from "./memory/heads.ts";
@@ -547,7 +546,12 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
     saved: (key, meta, call) => saves.saved(key, meta, call),
     on: (name, listener) => saves.on(name, listener),
     off: (name, listener) => saves.off(name, listener),
-    sweep: () => sweep(saves, state.saves.heads(), places),
+    async sweep() {
+      const report = await sweep(saves, state.saves.heads(), places);
+      // a file whose name holds a secret is named without it
+      const refused = report.refused.map(async (one) => ({ ...one, path: await secrets.maskText(one.path) }));
+      return { ...report, refused: await Promise.all(refused) };
+    },
     upload,
     async settle(receipt, call = {}) {
       if (receipt.sha256 === null && receipt.archived_as) {

@@ -62,6 +62,8 @@ export interface Secrets {
   maskActor(key: Key, actor: Actor): Promise<{ readonly actor: Actor; readonly covered: readonly string[] }>;
   /** The same for what a caller says of a decision that speaks of no key or of several. */
   maskMeta(meta?: Meta): Promise<Meta>;
+  /** A text with what is found in it covered. */
+  maskText(text: string): Promise<string>;
   /** Refuses a name that holds a secret, with `E_KEY_SECRET`: names stand in logs, lists and at targets. */
   checkKey(key: Key): Promise<void>;
   /** Changes whenever the same content may be judged otherwise. */
@@ -168,6 +170,7 @@ export function createSecrets({ policies, allowed, keyFile, archive }: SecretsPa
     policyOf,
     find,
     masked,
+    maskText,
     async maskActor(key, actor) {
       if (policyOf(key) === "allow") return { actor, covered: [] };
       const own = await maskWords(actor);

@@ -68,7 +68,7 @@ suite("a file with a secret", () => {
     await run(["append", "Meta/a.txt", TEXT], { cwd: root });
     await run(["flush"], { cwd: root });
     const [file] = (await ask(["secrets"], { cwd: root })).answer;
-    const [finding] = file?.["findings"] as { fingerprint: string }[];
+    const [finding] = (file?.["findings"] ?? []) as { fingerprint: string }[];
     const fingerprint = finding?.fingerprint ?? "";
     expect(await ask(["secrets", "allow", "0123456789abcdef"], { cwd: root })).toMatchObject({
       code: 2,

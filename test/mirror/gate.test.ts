@@ -1,5 +1,5 @@
 // What holds a secret reaches no target, or reaches it covered; and nothing that is written names the value.
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, statSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, suite, test } from "vitest";
 import type { Key } from "../../src/core/key.ts";
@@ -184,7 +184,7 @@ suite("what is allowed", () => {
     await memory.close();
     const again = roots.make({ targets, secrets_allowed: [fingerprint] });
     const paths = readFileSync(join(again, "paths.json"));
-    (await import("node:fs")).writeFileSync(join(root, "paths.json"), paths);
+    writeFileSync(join(root, "paths.json"), paths);
     const { memory: second } = await place({}, root, drive);
     await second.work(); // what was parked is due again, without anyone asking
     expect(at("Meta/a.txt")).toBe(TEXT);
@@ -252,6 +252,13 @@ suite("what a save says of itself", () => {
       expect(error).toMatchObject({ code: "E_KEY_SECRET" });
       expect(`${error?.message} ${error?.hint} ${JSON.stringify(error)}`).not.toContain(TOKEN);
     }
+    mkdirSync(join(root, "Data/Meta"), { recursive: true });
+    writeFileSync(join(root, "Data", key), "x");
+    const { refused } = await memory.sweep();
+    expect(refused).toMatchObject([
+      { path: expect.stringContaining("*".repeat(TOKEN.length)) as string, error: { code: "E_KEY_SECRET" } },
+    ]);
+    unlinkSync(join(root, "Data", key));
     expect(await codeOf(memory.append("Meta/sk-learn-and-task-based-notes.txt", "x"))).toBe("accepted");
     await memory.close();
     expect(writtenBelow(root, /^$/).includes(TOKEN)).toBe(false);
