@@ -127,14 +127,27 @@ describe("what the rules let go", () => {
   });
 
   test("is known to a state that was rebuilt, and is not sent to a target again", async () => {
-    const root = await flushed({ "*": { keep_last: 2, on_targets: { usb: { keep_last: 2 } } } }, 4);
+    const root = await flushed({ "*": { on_targets: { usb: { keep_last: 2 } } }, Core: { keep_last: 1 } }, 4);
+    const [core = ""] = await copiesOf(root, 2, "Core/B.txt");
+    await root.memory.flush();
     await root.memory.prune();
     await root.memory.close();
-    expect(root.at("usb")).not.toContain(root.copies[0]);
-    const again = await root.open({ rebuild: true });
+    const gone = root.copies.slice(0, 2);
+    const onUsb = () => root.at("usb").filter((key) => gone.includes(key));
+    expect(onUsb()).toEqual([]);
+    const usb = forward(root.places.usb, { traits: { ...root.places.usb.traits, identity: "path" } });
+    const again = await root.open({ rebuild: true, targets: { ...root.places, usb } });
     await again.flush();
-    expect(root.copies.map(root.there)).toEqual([false, false, true]);
-    expect(root.at("usb")).not.toContain(root.copies[0]);
+    expect([root.there(core), root.copies.map(root.there)]).toEqual([false, [true, true, true]]);
+    expect(onUsb()).toEqual([]);
+    root.places.usb.drop(".aftersave/root.json" as Key); // so that everything is sent there anew
+    root.clock.pass(DAY);
+    await again.append(A, "more\n");
+    await again.flush();
+    await again.append(A, "more\n");
+    await again.flush();
+    expect(root.at("usb")).toContain(".aftersave/root.json");
+    expect(onUsb()).toEqual([]);
     expect((await findings(again)).filter((message) => message.includes("Archive"))).toEqual([]);
     expect((await again.status()).failed).toBe(0);
   });
