@@ -8,9 +8,6 @@ import { link, mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { AftersaveError, errnoOf } from "../core/errors.ts";
 
-/** Hex digits of a fingerprint. */
-export const FINGERPRINT = /^[0-9a-f]{16}$/;
-
 const KEY = /^[0-9a-f]{64}\n?$/;
 
 async function readKey(path: string): Promise<string | undefined> {
