@@ -259,6 +259,8 @@ interface Parts {
 }
 
 const page = 1000;
+/** Who looks at the newest few lines does not pay for a thousand. */
+const FIRST_PAGE = 64;
 
 /** The facts as the newest line of the chain. Within a transaction. */
 function nextLine(db: Database, facts: VersionFacts): Version {
@@ -414,14 +416,15 @@ export function createSaves({ database: db, relaxed, enqueue, log }: Parts): Sav
 
     async *select(query) {
       const newest = query.order === "newest";
-      for (let at = newest ? (query.before ?? Number.MAX_SAFE_INTEGER) : (query.after ?? 0); ;) {
+      let at = newest ? (query.before ?? Number.MAX_SAFE_INTEGER) : (query.after ?? 0);
+      for (let most = FIRST_PAGE; ; most = page) {
         const { where, values } = conditionOf(newest ? { ...query, before: at } : { ...query, after: at });
         const rows = db
           .prepare(`SELECT * FROM versions WHERE ${where} ORDER BY place ${newest ? "DESC" : "ASC"} LIMIT ?`)
-          .all(...values, page);
-        yield* rows.map(toVersion);
+          .all(...values, most);
+        for (const row of rows) yield toVersion(row);
         const lastOne = rows.at(-1);
-        if (lastOne === undefined || rows.length < page) return;
+        if (lastOne === undefined || rows.length < most) return;
         at = Number(lastOne["place"]);
       }
     },
