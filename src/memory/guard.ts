@@ -4,6 +4,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
+import { closeSync, openSync, readSync } from "node:fs";
 import type { Clock } from "../core/clock.ts";
 import { AftersaveError } from "../core/errors.ts";
 import { DEFAULT_GUARD, judgeReplacement, type GuardRules, type Policy } from "../core/guard.ts";
@@ -80,6 +81,20 @@ export interface Guard {
    * the same lines, or one is no text. `unknown`: `key` never held that base.
    */
   merge(key: Key, base: string | null, ours: NewContent, theirs: Head | undefined): Promise<Uint8Array | "clash" | "unknown">;
+}
+
+/** So much is read while everything else waits: an asynchronous read of it takes several times as long. */
+const AT_ONCE = 256 << 10;
+
+/** A file's first bytes. */
+function bytesAt(path: string, size: number): Uint8Array {
+  const file = openSync(path, "r");
+  try {
+    const bytes = Buffer.allocUnsafe(size);
+    return bytes.subarray(0, readSync(file, bytes, 0, size, 0));
+  } finally {
+    closeSync(file);
+  }
 }
 
 const EMPTY: Source = { size: 0, sha256: createHash("sha256").digest("hex"), async *open() {} };
@@ -164,7 +179,8 @@ export function createGuard(parts: GuardParts): Guard {
       const size = content === null ? 0 : measurable(content).size;
       if (content !== null) {
         const path = heads.path(head.base);
-        const before = { size: head.size, open: () => readPieces(path, 0, head.size) };
+        const small = head.size <= AT_ONCE ? bytesAt(path, head.size) : undefined;
+        const before = { size: head.size, bytes: small, open: () => readPieces(path, 0, head.size) };
         alarms.push(...judgeReplacement(await measure(before, measurable(content), key), zone));
       }
       if (zone.spree) alarms.push(...(await sprees.judge(key, actor, Math.max(0, head.size - size), zone.spree)));
