@@ -4,7 +4,6 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { AftersaveError, TargetError } from "../core/errors.ts";
@@ -14,7 +13,7 @@ import { changelogLine, type Details, type Meta, type Version } from "../core/ve
 import { adopt } from "../logs/adopt.ts";
 import { LOG_MODE } from "../logs/files.ts";
 import { digestOfFile, readPieces } from "../memory/content.ts";
-import { moveDurably, writeDurably } from "../memory/durable.ts";
+import { createDurably, makeFolder, moveDurably } from "../memory/durable.ts";
 import { statLive } from "../memory/live.ts";
 import type { Receipt } from "../memory/receipt.ts";
 import type { SaveManager } from "../memory/save-manager.ts";
@@ -367,21 +366,22 @@ async function fetchAll(parts: FromTargetParts, found: Found, todo: readonly Tod
 /** The history as the file that it was; lines of the original's that are there already stay in front. */
 async function writeChangelog(path: string, { lines }: Told): Promise<void> {
   const { found } = await adopt(path);
-  await writeDurably(
-    path,
-    async function* () {
-      if (found === "lines") for await (const piece of createReadStream(path)) yield piece as Buffer;
-      let text = "";
-      for (const line of lines) {
-        text += `${changelogLine(line)}\n`;
-        if (text.length < 1 << 16) continue;
-        yield Buffer.from(text);
-        text = "";
-      }
+  const temporary = `${path}.restore`; // always the same, so that a run that was killed leaves nothing behind the next one
+  await rm(temporary, { force: true });
+  await makeFolder(dirname(path));
+  const all = async function* () {
+    if (found === "lines") yield* readPieces(path);
+    let text = "";
+    for (const line of lines) {
+      text += `${changelogLine(line)}\n`;
+      if (text.length < 1 << 16) continue;
       yield Buffer.from(text);
-    },
-    { mode: LOG_MODE },
-  );
+      text = "";
+    }
+    yield Buffer.from(text);
+  };
+  await createDurably(temporary, all, LOG_MODE);
+  await moveDurably(temporary, path);
 }
 
 interface Change extends Holding {

@@ -10,6 +10,7 @@ import type { Memory, OpenOptions } from "../../src/open.ts";
 import { anySeed, createMemoryTarget, seededRandom, startDriveEmulator, type MemoryTarget } from "../../src/testing/index.ts";
 import { codeOf } from "../memory/root.ts";
 import { segmentsOf } from "../mirror/place.ts";
+import { children } from "./children.ts";
 import { clockAt, makeRoot, sha256, type Root } from "./root.ts";
 
 const changelogOf = (root: Root) =>
@@ -366,6 +367,33 @@ describe("interrupted", () => {
     expect(reads).toBeGreaterThan(6);
     await expectSame(first, root);
   });
+
+  it(
+    "killed while it fetches, writes the history or builds the state: run again, it ends as if nothing had happened",
+    { timeout: 60_000 },
+    async () => {
+      const disk = makeRoot();
+      const config = { targets: { drive: { type: "folder", enabled: true, path: disk.at("mirror") } } };
+      const old = makeRoot(config);
+      const memory = await old.open({ clock: clockAt("2026-01-01T00:00:00Z") });
+      await live(memory, old, 11, 40);
+      await memory.flush();
+      await memory.close();
+      const files = Object.keys(old.files("Data")).length;
+      const kills = [[1, 0], [files - 1, 0], [files, 0], ...[1, 4, 8, 16, 32, 64].map((ms) => [files, ms])];
+      const killed = kills.map(([nth, ms]) => ({ nth: String(nth), ms: String(ms), root: bareRoot(config) }));
+      const ended = await children(killed.map(({ nth, ms, root }) => ["from-target.child.ts", root.path, nth, ms]));
+      expect(ended.filter(({ signal }) => signal === "SIGKILL").length, ended[0]!.stderr).toBeGreaterThan(2);
+      for (const { root } of killed) {
+        const again = await root.open();
+        await again.restoreFrom("drive");
+        await again.log("changes");
+        await expectSame(old, root);
+        expect(await again.verify()).toMatchObject({ findings: [] });
+        await again.close();
+      }
+    },
+  );
 
   it("what another process saves meanwhile is not overrun", async () => {
     const { place, options } = await told();

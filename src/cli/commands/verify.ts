@@ -81,7 +81,7 @@ function say({ ok, history, files, copies, pruned, target, findings }: VerifyRep
 function sayTarget(target: NonNullable<VerifyReport["target"]>): string[] {
   const { name, files, compared, read, bytes: size, unproven, pending, history, restore } = target;
   const parts = [
-    `${plural(files, "file")}`,
+    plural(files, "file"),
     ...(compared > 0 ? [`${compared} by the hash that it reports`] : []),
     ...(read > 0 ? [`${read} read back (${bytes(size)})`] : []),
     ...(unproven > 0 ? [`${unproven} that it reports no hash for (--download reads them)`] : []),
