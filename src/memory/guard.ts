@@ -183,7 +183,8 @@ export function createGuard(parts: GuardParts): Guard {
         const before = { size: head.size, bytes: small, open: () => readPieces(path, 0, head.size) };
         alarms.push(...judgeReplacement(await measure(before, measurable(content), key), zone));
       }
-      if (zone.spree) alarms.push(...(await sprees.judge(key, actor, Math.max(0, head.size - size), zone.spree)));
+      // what grew was worked on
+      if (zone.spree && size <= head.size) alarms.push(...(await sprees.judge(key, actor, head.size - size, zone.spree)));
       return alarms;
     },
     async keepAside({ key, op, content, actor }, prev, details) {

@@ -7,7 +7,7 @@ import { movesHead, type Actor, type Version } from "../core/version.ts";
 import { toVersion } from "./rows.ts";
 import type { Database } from "./sqlite.ts";
 
-/** A save after which a key's content was another, or none. */
+/** A save after which a key held another content that was no longer, or none. */
 export interface Taken {
   readonly place: number;
   readonly file: Key;
@@ -52,13 +52,15 @@ export function createGuarding(db: Database): Guarding {
            ORDER BY v.place`,
         )
         .all(after, last);
-      const taken = rows.map((row) => ({
-        place: Number(row["place"]),
-        file: row["file"] as Key,
-        at: Date.parse(String(row["timestamp"])),
-        actor: JSON.parse(String(row["actor"])) as Actor,
-        bytes: Math.max(0, Number(row["before"] ?? 0) - Number(row["size"] ?? 0)),
-      }));
+      const taken = rows
+        .map((row) => ({
+          place: Number(row["place"]),
+          file: row["file"] as Key,
+          at: Date.parse(String(row["timestamp"])),
+          actor: JSON.parse(String(row["actor"])) as Actor,
+          bytes: Number(row["before"] ?? 0) - Number(row["size"] ?? 0),
+        }))
+        .filter(({ bytes }) => bytes >= 0);
       return { taken, place: last };
     },
     async bytesOf(zone) {

@@ -145,6 +145,15 @@ describe("a spree", () => {
     expect((await next.archive("Meta/10.md", { session_id: "s" })).alarms).toEqual([]);
   });
 
+  it("is not an agent that goes through all its files and adds to them", async () => {
+    const { memory } = await roots.fresh();
+    for (let n = 0; n < 15; n++) await memory.replace(`Meta/${n}.md`, `file ${n}\n`);
+    for (let n = 0; n < 15; n++) expect((await memory.replace(`Meta/${n}.md`, `file ${n}\nand more\n`)).alarms).toEqual([]);
+    const alarms = [];
+    for (let n = 0; n < 15; n++) alarms.push((await memory.replace(`Meta/${n}.md`, `file -${n}\n`)).alarms.length);
+    expect(alarms).toEqual([...Array.from({ length: 9 }, () => 0), ...Array.from({ length: 6 }, () => 1)]);
+  });
+
   it("is also the share of a zone's bytes, of at least three files", async () => {
     const { memory } = await roots.fresh();
     for (let n = 0; n < 6; n++) await memory.replace(`Meta/${n}.md`, NOTES);

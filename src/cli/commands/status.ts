@@ -143,6 +143,9 @@ function say(status: Status, exit: number, memory: Memory, { out }: Cli): string
       return `  ${name.padEnd(wide)}  ${target.type.padEnd(kinds)}  ${standing(target)}`;
     }),
     ...sayConflicts(status, memory),
+    ...(status.held > 0
+      ? ["`aftersave history --held` lists what the guard holds; `accept VERSION` or `reject VERSION` settles it."]
+      : []),
     ...sayBlocked(status),
     ...(failed > 0 ? [next(Object.values(targets))] : []),
     ...(failed === 0 && oldest_pending_at !== null ? ["`aftersave flush` uploads now, and waits."] : []),

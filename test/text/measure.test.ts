@@ -1,0 +1,79 @@
+/** How much of a content is kept: the same whichever way it is read, and never more than there was. */
+import fc from "fast-check";
+import { expect, it } from "vitest";
+import { anySeed } from "../../src/testing/random.ts";
+import { COMPARED, COUNTED, measure, type Measurable } from "../../src/text/measure.ts";
+
+const seed = anySeed();
+const line = fc.oneof(
+  fc.constantFrom("", "# One", "## Two", "- item", "* [x] done", "3. third", "plain text", "  indented", "| a | b |"),
+  fc.string({ unit: "grapheme", maxLength: 30 }).map((text) => text.replaceAll("\n", " ")),
+);
+const text = fc.array(line, { maxLength: 25 }).map((lines) => lines.join("\n"));
+
+const inMemory = (content: string): Measurable => {
+  const bytes = Buffer.from(content);
+  return { size: bytes.length, bytes, open: () => pieces(bytes) };
+};
+async function* pieces(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += 7) yield bytes.subarray(at, at + 7);
+}
+const streamed = (content: string): Measurable => ({ ...inMemory(content), bytes: undefined });
+
+it(`what is kept is at most what was there, all of it when nothing went, and nothing when all did (seed ${seed})`, async () => {
+  await fc.assert(
+    fc.asyncProperty(text, text, async (before, after) => {
+      const { before: had, kept } = await measure(inMemory(before), inMemory(after), "x.md");
+      for (const what of ["bytes", "lines", "headings", "items"] as const) expect(kept[what]).toBeLessThanOrEqual(had[what]);
+      const same = await measure(inMemory(before), inMemory(before), "x.md");
+      expect(same.kept).toEqual(same.before);
+      expect(same.empties || same.breaks).toBe(false);
+      const turned = before.split("\n").toReversed().join("\r\n   ");
+      const moved = await measure(inMemory(before), inMemory(turned), "x.md");
+      expect(moved.kept).toMatchObject({ ...moved.before, bytes: expect.any(Number) as number });
+      const gone = await measure(inMemory(before), inMemory(" \n"), "x.md");
+      expect(gone).toMatchObject({ empties: before.trim() !== "", kept: { lines: 0, headings: 0, items: 0 } });
+    }),
+    { seed, numRuns: 500 },
+  );
+});
+
+it(`a content that is read in pieces measures the same, unless it only grew (seed ${seed})`, async () => {
+  await fc.assert(
+    fc.asyncProperty(text, text, async (before, after) => {
+      fc.pre(!after.startsWith(before));
+      expect(await measure(streamed(before), streamed(after), "x.md")).toEqual(
+        await measure(inMemory(before), inMemory(after), "x.md"),
+      );
+    }),
+    { seed, numRuns: 500 },
+  );
+});
+
+it("JSON is what it says, however it is laid out, until it is none", async () => {
+  const value = { name: "x", list: Array.from({ length: 50 }, (_, n) => ({ n, text: `text ${n}` })) };
+  const [tight, wide] = [JSON.stringify(value), JSON.stringify(value, null, 4)];
+  const { before, kept, breaks } = await measure(inMemory(wide), inMemory(tight), "a.json");
+  expect([kept, breaks]).toEqual([before, false]);
+  expect(await measure(inMemory(tight), inMemory(tight.slice(0, -1)), "a.json")).toMatchObject({ breaks: true });
+  expect(await measure(inMemory('"a"'), inMemory("a"), "a.json")).toMatchObject({ breaks: true });
+  expect(await measure(inMemory("12"), inMemory("12 apples"), "a.txt")).toMatchObject({ breaks: false });
+  expect(await measure(inMemory('{"a":1}'), inMemory('{"a":1}\n{"b":2}'), "a.jsonl")).toMatchObject({ breaks: false });
+  expect(await measure(inMemory("[link](x) and text"), inMemory("other"), "a.md")).toMatchObject({ breaks: false });
+});
+
+it("a long content is counted, a very long one only weighed, and neither is held in memory", async () => {
+  const one = Buffer.from("- an item of a list that goes on and on and on\n".repeat(1000));
+  const long = (size: number): Measurable => ({
+    size,
+    async *open() {
+      if (size > COUNTED) throw new Error("it was read");
+      for (let at = 0; at < size; at += one.length) yield one;
+    },
+  });
+  const size = Math.ceil(COMPARED / one.length + 1) * one.length;
+  const counted = await measure(long(size), long(2 * one.length), "x.md");
+  expect(counted).toMatchObject({ before: { items: size / 47 }, kept: { items: 2000 }, empties: false });
+  const weighed = await measure(long(COUNTED + 1), long(COUNTED / 4), "x.md").catch((error: unknown) => error);
+  expect(weighed).toMatchObject({ before: { bytes: COUNTED + 1, lines: 0 }, kept: { bytes: COUNTED / 4 } });
+});
