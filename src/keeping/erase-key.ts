@@ -222,13 +222,21 @@ export async function eraseIn(parts: KeyParts, key: Key, finder: Finder, picked:
     (picked.has(v.version) && v.commitment === null) ||
     [v.sha256, v.prev_sha256, v.details?.merges].some((hash) => typeof hash === "string" && hashes.has(hash)) ||
     speaks(v);
-  const going = lines.filter(({ version }) => goes(version));
+  const first = new Set(lines.filter(({ version }) => goes(version)).map(({ version }) => version.version));
+  // an earlier erasure's line that tells the hash of what changes now goes too; what it was about is said anew
+  for (const { version: v } of lines) {
+    if (v.op !== "erase" || !v.details?.redacts?.some(({ version, sha256 }) => now.has(version) || hashes.has(sha256 ?? "")))
+      continue;
+    for (const id of [v.version, ...(v.details.about ?? [])]) first.add(id);
+  }
+  const going = lines.filter(({ version }) => first.has(version.version));
   const redacts = going.map(({ version: v, base }): Redacted => {
     const left = now.get(v.version) ?? {
       sha256: v.sha256 && (hashes.get(v.sha256) ?? v.sha256),
       size: v.size,
     };
-    const { alarms: _, merges: __, redacts: ___, prunes: ____, ...decides } = v.details ?? {};
+    const { alarms: _, merges: __, redacts: ___, prunes: ____, ...said } = v.details ?? {};
+    const decides = v.op === "erase" ? {} : said;
     return {
       version: v.version,
       file: key,

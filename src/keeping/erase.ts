@@ -50,7 +50,9 @@ export interface EraseParts extends KeyParts {
   readonly archiveDir: string;
   readonly diagnosticLog: string;
   readonly keyOf: (text: string) => Key;
-  /** Enabled targets that a key is routed to. */
+  /** Enabled targets. */
+  readonly targets: readonly string[];
+  /** Those that a key is routed to. */
   readonly targetsFor: (key: Key) => readonly string[];
   /** Does what a target owes, as far as it can; what came of it. */
   readonly settle: (target: string, signal: AbortSignal | undefined) => Promise<readonly ErasedCopy[]>;
@@ -97,7 +99,12 @@ const HISTORY = ownKey("history");
 const HERE = "here";
 
 const by = (wish: EraseWish): ErasedBy => {
-  const given = (["key", "version", "chat", "session", "match"] as const).filter((name) => wish[name] !== undefined);
+  // a version may be named with its key
+  const kinds =
+    wish.version === undefined
+      ? (["key", "chat", "session", "match"] as const)
+      : (["version", "chat", "session", "match"] as const);
+  const given = kinds.filter((name) => wish[name] !== undefined);
   const [only] = given;
   if (only && given.length === 1 && wish[only] !== "") return only;
   throw new AftersaveError("E_USAGE", "an erasure is of one thing: a key, a version, a chat, a session or a text", {
@@ -134,7 +141,8 @@ export function createEraser(parts: EraseParts): Eraser {
   };
 
   const pickedOf = async (kind: ErasedBy, wish: EraseWish): Promise<Version[]> => {
-    if (kind === "version") return [await versions.named(wish.version ?? "")];
+    if (kind === "version")
+      return [await versions.named(wish.version ?? "", wish.key === undefined ? undefined : parts.keyOf(wish.key))];
     const query = kind === "chat" ? { chat_name: wish.chat } : { session_id: wish.session };
     const found: Version[] = [];
     for await (const version of saves.select(query)) found.push(version);
@@ -223,7 +231,13 @@ export function createEraser(parts: EraseParts): Eraser {
   };
 
   const historyOf = async (id: string): Promise<Omit<OwedPlace, "code">[]> =>
-    (await erasure.told()).map((target) => ({ target, key: HISTORY, how: "history", erasure: id }));
+    // a state that was rebuilt does not know yet what was told
+    [...new Set([...parts.targets, ...(await erasure.told())])].map((target) => ({
+      target,
+      key: HISTORY,
+      how: "history",
+      erasure: id,
+    }));
 
   const doSwap = async ({ seq, path, prepared, size, was }: OwedSwap): Promise<void> => {
     if (prepared === null) {

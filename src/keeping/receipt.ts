@@ -5,7 +5,7 @@
 import type { ErrorCode } from "../core/errors.ts";
 import type { Key } from "../core/key.ts";
 
-/** What is to be erased: exactly one of these. */
+/** What is to be erased: exactly one of these; a version may be named with its key. */
 export interface EraseWish {
   /** A memory file: all that it ever held, and its name. */
   readonly key?: string | undefined;

@@ -5,6 +5,7 @@
  */
 import type { Clock } from "../core/clock.ts";
 import { asAftersaveError, TargetError } from "../core/errors.ts";
+import type { Key } from "../core/key.ts";
 import type { Call, Entry, Source } from "../core/target.ts";
 import { changelogLine } from "../core/version.ts";
 import type { State } from "../state/state.ts";
@@ -200,13 +201,12 @@ export function createHistory({ state, clock, owner, peers, targets, open, onFau
       const { id } = await segments.writer();
       // what was begun to be amended may be gone from there: its bounds are those of what was told
       const { place } = await segments.reach(to.name, id);
-      const there = new Map<string, Entry>();
+      const there = new Map<Key, Entry>();
       for await (const entry of to.target.list(segmentKey(id, ""), call)) there.set(entry.key, entry);
-      for (const { key } of [...there.values()]) {
+      for (const [key, entry] of there) {
         const [, first, last] = /(\d+)-(\d+)\.jsonl$/.exec(key) ?? [];
         const ours = await piece(Number(first) - 1, Number(last), Number.POSITIVE_INFINITY);
-        const entry = there.get(key);
-        if (!ours || !entry || (await sha256Of(to.target, entry, call)) === ours.body.sha256) continue;
+        if (!ours || (await sha256Of(to.target, entry, call)) === ours.body.sha256) continue;
         await (to.target.purge ? to.target.purge(key, call) : to.target.remove(key, call));
         await putOnce(to.target, key, ours.body, { ...call, version: ours.version });
       }

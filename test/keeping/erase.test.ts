@@ -3,7 +3,8 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { codeOf } from "../memory/root.ts";
-import { expectChain, linesOf, makeRoot } from "../recovery/root.ts";
+import { anySeed, seededRandom } from "../../src/testing/random.ts";
+import { clockAt, expectChain, linesOf, makeRoot } from "../recovery/root.ts";
 import { expectGone, filesWith } from "./erase-root.ts";
 
 const SECRET = "hunter2-is-the-password";
@@ -185,5 +186,83 @@ describe("what others bring back", () => {
     expect((await memory.status()).held).toBe(1);
     await memory.erase({ match: SECRET });
     expectGone(root.path, SECRET);
+  });
+});
+
+describe("erasing again", () => {
+  it("says anew what an earlier erasure said of the same versions, so that no blank line is unexplained", async () => {
+    const root = makeRoot();
+    const memory = await root.open();
+    const other = "another-thing-to-forget";
+    const one = await memory.append("Meta/A.txt", `1 ${SECRET} 2 ${other} 3\n`);
+    const two = await memory.replace("Meta/A.txt", `only ${other}\n`);
+    await memory.append("Meta/A.txt", "closing words\n");
+    await memory.flush();
+    await memory.erase({ match: SECRET });
+    await memory.erase({ match: other });
+    expectGone(root.path, SECRET, other, sha256(`1 [erased] 2 ${other} 3\n`));
+    expect(await bytesOf(memory, "Meta/A.txt", one.version)).toBe("1 [erased] 2 [erased] 3\n");
+    expect(await bytesOf(memory, "Meta/A.txt", two.version)).toBe("only [erased]\n");
+    await memory.flush();
+    await memory.close();
+    const rebuilt = await root.open({ rebuild: true });
+    expect(await bytesOf(rebuilt, "Meta/A.txt", one.version)).toBe("1 [erased] 2 [erased] 3\n");
+    expect(await bytesOf(rebuilt, "Meta/A.txt", two.version)).toBe("only [erased]\n");
+    const { findings } = await rebuilt.verify();
+    expect(findings).toEqual([]);
+    await rebuilt.erase({ key: "Meta/A.txt" });
+    const after = await rebuilt.verify();
+    expect(after.findings).toEqual([]);
+    expectGone(root.path, "Meta/A.txt", "closing words");
+  });
+});
+
+describe("many histories", () => {
+  const seed = anySeed();
+  it(`of random saves lose the text everywhere and nothing else (seed ${seed})`, { timeout: 60_000 }, async () => {
+    const random = seededRandom(seed);
+    const pick = (n: number) => Math.floor(random() * n);
+    for (let round = 0; round < 6; round++) {
+      const root = makeRoot();
+      const memory = await root.open({ clock: clockAt("2026-03-01T10:00:00Z") });
+      const saved = new Map<string, { key: string; bytes: string }>();
+      const held = new Map<string, string>();
+      for (let n = 0; n < 30; n++) {
+        const key = `Z/${pick(3)}.txt`;
+        const words = Array.from({ length: 1 + pick(4) }, () => (pick(5) === 0 ? SECRET : `w${pick(1e6)}`)).join(
+          pick(3) ? " " : "\n",
+        );
+        const whole = pick(3) === 0;
+        const cut = pick(4) === 0 ? words.length - pick(5) : words.length; // a text that is split over two saves
+        for (const piece of [words.slice(0, cut), `${words.slice(cut)}\n`]) {
+          if (piece === "") continue;
+          const first = piece !== words && piece.length === cut;
+          const receipt = whole && first ? await memory.replace(key, piece) : await memory.append(key, piece);
+          const bytes = whole && first ? piece : (held.get(key) ?? "") + piece;
+          held.set(key, bytes);
+          saved.set(receipt.version, { key, bytes });
+        }
+        if (pick(6) === 0) await memory.flush();
+      }
+      await memory.erase({ match: SECRET });
+      await memory.flush();
+      expectGone(root.path, SECRET);
+      const clean = (bytes: string) => bytes.replaceAll(SECRET, "[erased]");
+      for (const [version, { key, bytes }] of saved) {
+        const now = await bytesOf(memory, key, version);
+        // an end inside the text has become its mark; a run of whole lines has one mark, and an end inside the run is behind it
+        const tail = Array.from({ length: SECRET.length - 1 }, (_, n) => SECRET.slice(0, n + 1)).findLast((part) =>
+          bytes.endsWith(part),
+        );
+        const squeezed = (text: string) =>
+          text.replace(/\[erased\](\n\[erased\])+(?=\n|$)/g, "[erased]").replace(/\[erased\]\n$/, "[erased]");
+        const whole = clean(bytes);
+        const cutTail = tail === undefined ? [] : [clean(bytes.slice(0, -tail.length)) + "[erased]"];
+        expect([whole, ...cutTail].map(squeezed), `seed ${seed}, round ${round}, ${version}`).toContain(squeezed(now));
+      }
+      const { findings } = await memory.verify({ target: "drive" });
+      expect(findings, `seed ${seed}, round ${round}`).toEqual([]);
+      await memory.close();
+    }
   });
 });
