@@ -162,20 +162,27 @@ appendFileSync(join(demo, "Data", victim), "\n(by hand) Be kind.\n");
 say(styled("cyan", `$ echo "(by hand) Be kind." >> Data/${victim}`));
 run(["sweep"]);
 
-title("4. Everything to the mirrors: a folder, and Google Drive (emulated on this machine)");
+title("4. An agent overwrites that file with next to nothing, and the way back");
+const actor = ["--chat", "Night shift", "--session", "s-0300", "--origin", "agent"];
+run(["replace", victim, "Be helpful.\n", ...actor], { shown: `replace ${victim} "Be helpful." ${actor.join(" ")}` });
+run(["history", victim, "--limit", "3"]);
+run(["undo", "--yes"]);
+
+title("5. Everything to the mirrors: a folder, and Google Drive (emulated on this machine)");
 run(["flush"]);
 run(["sync-file", `Data/${victim}`]);
 
-title("5. What the mirrors hold");
+title("6. What the mirrors hold");
 say("  the folder, Drive/MemoryVDB/");
 showTree(join(demo, "Drive/MemoryVDB"), "    ");
 say("  Google Drive, as its API tells it");
 await showDrive(drive.rootUrl);
 
-title("6. The three logs");
+title("7. The three logs");
 for (const log of ["uploads", "archives", "changes"]) run(["log", log, "--limit", "4"]);
 
-title("7. Is everything safe?");
+title("8. Is everything safe? And could it all be had from one mirror alone?");
+run(["verify", "--target", "cloud", "--restore"]);
 run(["status"]);
 
 writeConfig(drive, false);
@@ -187,6 +194,8 @@ title("What to try next");
 const root = relative(process.cwd(), demo) || ".";
 say(`  npm start -- your-notes.md another.txt        the same with your own files (they are copied)
   npx tsx src/cli/main.ts --root ${root} append Core/Rules.txt "6. Ask before deleting."
+  npx tsx src/cli/main.ts --root ${root} blame Core/Rules.txt
+  npx tsx src/cli/main.ts --root ${root} restore --at "1 minute ago" --dry-run
   npx tsx src/cli/main.ts --root ${root} log changes --follow
   npx tsx src/cli/main.ts --root ${root} doctor
   and in your own program: the three lines at the top of README.md`);
