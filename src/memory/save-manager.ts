@@ -749,7 +749,8 @@ function warningOf({ version, details }: Version, held: boolean): string {
   const next = held
     ? `it is kept from the targets until a person settles it with \`aftersave accept ${version}\` or \`aftersave reject ${version}\``
     : `\`aftersave undo ${version}\` takes it back`;
-  return `this looks like damage${pinned}, and ${next}`;
+  const what = details?.alarms?.every(({ rule }) => rule === "stale") ? "look at what came of it" : "this looks like damage";
+  return `${what}${pinned}, and ${next}`;
 }
 
 const toBytes = (body: string | Uint8Array): Uint8Array => (typeof body === "string" ? Buffer.from(body, "utf8") : body);

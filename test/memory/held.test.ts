@@ -41,6 +41,9 @@ const contentOf = async (memory: Memory, version: string, key = KEY) => {
   return Buffer.concat(pieces).toString();
 };
 
+/** Kept copies that doctor can make nothing of. */
+const orphans = async (memory: Memory) => (await memory.doctor()).filter(({ message }) => message.includes("belongs to no file"));
+
 describe("accept of what was kept aside", () => {
   it("makes it the content, archives what was there, and can be said again", async () => {
     const { memory, read, root } = await holding();
@@ -55,6 +58,7 @@ describe("accept of what was kept aside", () => {
     expect(await memory.held()).toEqual([]);
     expect(memory.check(await memory.status())).not.toBe(5);
     expect(await memory.accept(version)).toMatchObject({ decision: "accepted", already: true, receipt: null });
+    expect(await orphans(memory)).toEqual([]);
     await expect(memory.reject(version)).rejects.toMatchObject({
       code: "E_USAGE",
       message: expect.stringContaining("accepted already"),
@@ -119,6 +123,7 @@ it("reject of what was kept aside changes no file, and what it held can be shown
   expect(await memory.reject(version)).toMatchObject({ already: true });
   expect(await contentOf(memory, version)).toBe("short\n");
   expect((await memory.doctor()).filter(({ level }) => level === "error")).toEqual([]);
+  expect(await orphans(memory)).toEqual([]);
   expect(await codeOf(memory.accept(version))).toBe("E_USAGE");
 });
 
@@ -317,8 +322,7 @@ describe("killed at any step", () => {
     expect(again.read()).toBe(NOTES);
     const held = await again.memory.held();
     expect(held).toHaveLength(step === "held" ? 1 : 0);
-    const orphans = (await again.memory.doctor()).filter(({ message }) => message.includes("belongs to no file"));
-    expect(orphans).toHaveLength(step === "held" ? 0 : 1); // the content came first: doctor names what no line speaks of
+    expect(await orphans(again.memory)).toHaveLength(step === "held" ? 0 : 1); // the content came first: doctor names what no line speaks of
     const version = await heldBy(again.memory.replace(KEY, "short\n"));
     expect(await again.memory.held()).toHaveLength(1);
     await again.memory.accept(version);
