@@ -195,6 +195,7 @@ export function createErasure(db: Database, log: (log: "changes", line: string) 
           ] as const)
             db.prepare(`DELETE FROM ${table} WHERE ${column} = ?`).run(key);
         addPlaces(places);
+        for (const { key } of places) db.prepare("DELETE FROM masked WHERE key = ?").run(key);
         for (const { target, key } of jobs) enqueue(target, key, now);
         for (const { key, path, prepared, size, was } of swaps)
           db.prepare("INSERT INTO erasure_swaps (key, path, prepared, size, was) VALUES (?,?,?,?,?)").run(

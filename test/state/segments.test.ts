@@ -7,7 +7,19 @@ import { openDatabase } from "../../src/state/sqlite.ts";
 import { openState, STATE_FILE } from "../../src/state/state.ts";
 import { accept, clock, freshFolder, hashOf, intentOf, key, openFresh } from "./folder.ts";
 
-const added = ["history", "joins", "writers", "segments_read", "foreign_versions", "held", "pins", "pruned_at", "masked"];
+const erasing = ["erasures", "erasure_swaps", "erasure_places"];
+const added = [
+  "history",
+  "joins",
+  "writers",
+  "segments_read",
+  "foreign_versions",
+  "held",
+  "pins",
+  "pruned_at",
+  "masked",
+  ...erasing,
+];
 const indexes = ["archives_of_base", "archives_of_file", "versions_of_time"];
 const columns = { versions: ["details", "commitment"], archives: ["base", "pruned"] };
 

@@ -1,0 +1,77 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { ask, makeRoot, put, read, run } from "./program.ts";
+
+const SECRET = "the code is 4711-88";
+
+const saying = (root: string, text: string) =>
+  readdirSync(root, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .filter((path) => readFileSync(path).includes(text));
+
+const saved = async () => {
+  const root = makeRoot({});
+  const at = { cwd: root };
+  await run(["append", "Meta/A.txt", "first\n"], at);
+  await run(["append", "Meta/A.txt", `${SECRET}\n`, "--chat", "beta"], at);
+  await run(["flush"], at);
+  return { root, at };
+};
+
+describe("aftersave erase", () => {
+  it("needs --yes where nobody can be asked, and shows the plan", async () => {
+    const { root, at } = await saved();
+    const { code, stdout, stderr } = await run(["erase", "--match", SECRET], at);
+    expect(code).toBe(2);
+    expect(stdout).toMatch(/would erase 1 version in 1 file/);
+    expect(stdout + stderr).not.toContain(SECRET);
+    expect(stderr).toMatch(/--yes is needed/);
+    expect(saying(root, SECRET).length).toBeGreaterThan(1);
+    const dry = await ask(["erase", "--match", SECRET, "--dry-run"], at);
+    expect(dry).toMatchObject({ code: 0, answer: { dry_run: true, erasure: null, redacted: 1 } });
+  });
+
+  it("erases, says what it did and what it does not reach, and keeps it out", async () => {
+    const { root, at } = await saved();
+    put(root, "backups/old.zip", "zip");
+    put(root, "llama/input.txt", SECRET);
+    put(root, ".git/HEAD", "ref");
+    const { code, answer } = await ask(["erase", "--match", "-", "--yes", "--reason", "asked for"], {
+      ...at,
+      input: `${SECRET}\n`,
+    });
+    expect(code).toBe(0);
+    expect(answer).toMatchObject({ by: "match", lines: 1, redacted: 1, pending: 0 });
+    const remains = (answer["remains"] as { what: string }[]).map(({ what }) => what).join("\n");
+    expect(remains).toMatch(/git repository/);
+    expect(remains).toMatch(/old\.zip/);
+    expect(remains).toMatch(/input\.txt/);
+    expect(saying(root, SECRET)).toEqual([join(root, "llama/input.txt")]);
+    expect(read(root, "Data/Meta/A.txt")).toBe("first\n[erased]\n");
+    const again = await ask(["append", "Meta/B.txt", `psst, ${SECRET}`], at);
+    expect(again).toMatchObject({ code: 5, answer: { error: { code: "E_ERASED" } } });
+    const list = await ask(["erase", "--list"], at);
+    expect(list.answer).toMatchObject([{ erasure: answer["erasure"], by: "match", pending: 0 }]);
+    const lifted = await ask(["erase", "--lift", String(answer["erasure"]).slice(-6)], at);
+    expect(lifted.code).toBe(0);
+    expect((await ask(["erase", "--list"], at)).answer).toEqual([]);
+  });
+
+  it("takes a key, a version, or a chat; and only one of them", async () => {
+    const { root, at } = await saved();
+    expect((await ask(["erase", "--yes"], at)).answer).toMatchObject({ error: { code: "E_USAGE" } });
+    expect((await ask(["erase", "Meta/A.txt", "--chat", "beta", "--yes"], at)).answer).toMatchObject({
+      error: { code: "E_USAGE" },
+    });
+    expect((await ask(["erase", "Meta/None.txt", "--yes"], at)).answer).toMatchObject({ error: { code: "E_NOT_FOUND" } });
+    expect((await ask(["erase", "--match", "ab", "--yes"], at)).answer).toMatchObject({ error: { code: "E_USAGE" } });
+    expect((await ask(["erase", "Meta/A.txt@-0", "--yes"], at)).answer).toMatchObject({ by: "version", redacted: 1 });
+    expect(read(root, "Data/Meta/A.txt")).toBe("first\n[erased]\n");
+    const { code, stdout } = await run(["erase", "Meta/A.txt", "--yes"], at);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/erased 1 file with all that it ever held/);
+    expect(saying(root, "Meta/A.txt")).toEqual([]);
+  });
+});
