@@ -450,13 +450,13 @@ export class SaveManager {
         "Read the file again and compute the save from it: what it was computed from is not in this file's history.",
       );
     const merges = base === null ? {} : { merges: base };
-    const now = head ? await this.#parts.saves.version(head.version) : undefined;
+    const theirs = head ? `${head.version}, which the file holds,` : "the archiving of the file";
     if (merged === "clash") {
-      const says = `${whoseIs(actor)} and ${now ? whoseIs(now) : "another"} changed the same lines; held is the first, the file has the second`;
+      const says = `this save and ${theirs} changed the same lines`; // no names: they must go with the lines that they stand in
       return this.#holdBack({ key, op: "replace", content: ours, actor }, head, { ...merges, alarms: [{ rule: "merge", says }] });
     }
     if (head && holdsAlready(head, merged)) return this.#unchanged(place, head, null);
-    const says = `it was computed from an older version, and merged with what ${now ? whoseIs(now) : "another"} saved since`;
+    const says = `it was computed from an older version, and merged with ${theirs} by line`;
     const judged = head && (await this.#guarded({ key, op: "replace", head, content: merged, actor }, merges));
     const stale: Alarm[] = guard.policy(key) === "off" ? [] : [{ rule: "stale", says }];
     const alarms = [...(judged?.alarms ?? []), ...stale];
@@ -733,14 +733,6 @@ const holdsAlready = (head: Head, content: Uint8Array | Spool): boolean =>
   content instanceof Uint8Array
     ? head.size === content.length && head.sha256 === sha256Of(content)
     : head.sha256 === content.sha256;
-
-/** Who saved something, as people know them. */
-const whoseIs = ({ chat_name, model, session_id }: Actor): string =>
-  [
-    `chat ${JSON.stringify(chat_name)}`,
-    ...(model === null ? [] : [model]),
-    ...(session_id === null ? [] : [`session ${session_id}`]),
-  ].join(", ");
 
 /** What a caller should know of a save that the guard let through. */
 function warningOf({ version, details }: Version, held: boolean): string {

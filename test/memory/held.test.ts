@@ -264,7 +264,7 @@ describe("two writers", () => {
     });
     const receipt = await memory.replace(KEY, ours, { chat_name: "ours" }, { ...stale, merge: true });
     expect(read()).toBe(ours.replace("- fact 50 is so", "- fact 50: theirs"));
-    expect(receipt.alarms).toMatchObject([{ rule: "stale", says: expect.stringContaining("theirs") }]);
+    expect(receipt.alarms).toMatchObject([{ rule: "stale", says: expect.stringContaining(theirs.version) }]);
     await memory.close();
     expect(logLines(root, "memory_changelog").at(-1)).toMatchObject({
       details: { merges: base.sha256, about: [theirs.version] },
@@ -276,13 +276,14 @@ describe("two writers", () => {
     const base = await memory.replace(KEY, NOTES);
     const theirs = NOTES.replace("- fact 5 is so", "- fact 5: theirs");
     const ours = NOTES.replace("- fact 5 is so", "- fact 5: ours");
-    await memory.replace(KEY, theirs, { chat_name: "Theirs", model: "m2" });
+    const current = await memory.replace(KEY, theirs, { chat_name: "Theirs", model: "m2" });
     const stale = { if_sha256: base.sha256, merge: true };
     const version = await heldBy(memory.replace(KEY, ours, { chat_name: "Ours", session_id: "s1" }, stale));
     expect(read()).toBe(theirs);
     const [held] = await memory.held();
     expect(held?.alarms).toMatchObject([{ rule: "merge" }]);
-    expect(held?.alarms[0]?.says).toMatch(/^chat "Ours", session s1 and chat "Theirs", m2 changed the same lines/);
+    expect(held?.alarms[0]?.says).toBe(`this save and ${current.version}, which the file holds, changed the same lines`);
+    expect(held?.actor).toMatchObject({ chat_name: "Ours", session_id: "s1" });
     expect(await contentOf(memory, version)).toBe(ours);
     await memory.accept(version);
     expect(read()).toBe(ours);
