@@ -86,7 +86,9 @@ describe("a target that cannot be reached", () => {
     away = true;
     const receipt = await memory.erase({ match: SECRET });
     expect(receipt.pending).toBeGreaterThan(0);
-    expect(receipt.copies).toContainEqual(expect.objectContaining({ where: "drive", outcome: "pending", code: "E_TARGET_UNREACHABLE" }));
+    expect(receipt.copies).toContainEqual(
+      expect.objectContaining({ where: "drive", outcome: "pending", code: "E_TARGET_UNREACHABLE" }),
+    );
     expectGone(root.path, SECRET);
     await memory.flush();
     expect(objectsWith(place, SECRET)).not.toEqual([]);
