@@ -20,31 +20,69 @@ export interface Sprees {
   judge(key: Key, actor: Actor, bytes: number, rules: SpreeRules): Promise<Alarm[]>;
 }
 
+/** With more groups than this, those that took nothing lately are let go. */
+const MANY = 256;
+
 /** One session; without one, whoever has the same name, model, tool and origin. */
 const whoOf = ({ session_id, chat_name, model, tool, origin }: Actor): string =>
   JSON.stringify(session_id === null ? [chat_name, model, tool, origin] : session_id);
 
+/** What one of them took away from one zone lately, kept as sums: a save costs the same after ten thousand others. */
+interface Group {
+  readonly taken: Taken[];
+  /** So many of the first ones are forgotten. */
+  gone: number;
+  bytes: number;
+  readonly files: Map<Key, number>;
+}
+
+function add(group: Group, one: Taken): void {
+  group.taken.push(one);
+  group.bytes += one.bytes;
+  group.files.set(one.file, (group.files.get(one.file) ?? 0) + 1);
+}
+
+function forget(group: Group, since: number): void {
+  for (let one = group.taken[group.gone]; one && one.at < since; one = group.taken[++group.gone]) {
+    group.bytes -= one.bytes;
+    const left = (group.files.get(one.file) ?? 1) - 1;
+    if (left === 0) group.files.delete(one.file);
+    else group.files.set(one.file, left);
+  }
+  if (group.gone * 2 <= group.taken.length) return;
+  group.taken.splice(0, group.gone);
+  group.gone = 0;
+}
+
 export function createSprees({ guarding, clock, windowMs }: SpreeParts): Sprees {
-  let known: Taken[] = [];
+  const groups = new Map<string, Group>();
   let seen: number | undefined;
 
+  const groupOf = (key: Key, actor: Actor): Group => {
+    const name = `${zoneOf(key)}\n${whoOf(actor)}`;
+    const group = groups.get(name) ?? { taken: [], gone: 0, bytes: 0, files: new Map<Key, number>() };
+    groups.set(name, group);
+    return group;
+  };
+
   const look = async () => {
-    const since = clock.now() - windowMs;
-    const { taken, place } = await guarding.taken(seen, since);
-    const news = taken.filter((one) => one.place > (seen ?? 0)); // another look may have been faster
-    if (news.length > 0) known = [...known, ...news].filter(({ at }) => at >= since);
+    const { taken, place } = await guarding.taken(seen, clock.now() - windowMs);
+    for (const one of taken) if (one.place > (seen ?? 0)) add(groupOf(one.file, one.actor), one); // another look may have been faster
     seen = Math.max(seen ?? 0, place);
+    if (groups.size <= MANY) return;
+    for (const [name, group] of groups) {
+      forget(group, clock.now() - windowMs);
+      if (group.files.size === 0) groups.delete(name);
+    }
   };
 
   return {
     async judge(key, actor, bytes, rules) {
       await look();
-      const [zone, who, since] = [zoneOf(key), whoOf(actor), clock.now() - rules.windowMs];
-      const theirs = known.filter((one) => one.at >= since && zoneOf(one.file) === zone && whoOf(one.actor) === who);
-      const files = new Set(theirs.map(({ file }) => file)).add(key);
-      const before = theirs.reduce((sum, one) => sum + one.bytes, 0);
-      const spree = { zone, files: files.size, bytes: before + bytes };
-      const total = needsTotal(spree) ? before + (await guarding.bytesOf(zone)) : 0;
+      const group = groupOf(key, actor);
+      forget(group, clock.now() - rules.windowMs);
+      const spree = { zone: zoneOf(key), files: group.files.size + (group.files.has(key) ? 0 : 1), bytes: group.bytes + bytes };
+      const total = needsTotal(spree) ? group.bytes + (await guarding.bytesOf(spree.zone)) : 0;
       return judgeSpree(spree, total, rules);
     },
   };
