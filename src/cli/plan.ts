@@ -20,6 +20,7 @@ import {
 import { uploadInBackground } from "./background.ts";
 import { exits, type Cli } from "./cli.ts";
 import type { Output } from "./output.ts";
+import { printable } from "./short.ts";
 import { bytes, localTime, plural, sayReceipt } from "./words.ts";
 
 export interface PlanFlags {
@@ -101,9 +102,6 @@ function exitOf({ receipts, left }: Restored): number {
   const own = left.map(({ code }) => ERRORS[code].exit);
   return Math.max(...own.map((exit) => (exit === EXIT.usage ? EXIT.failed : exit)));
 }
-
-/** Control characters are not for a terminal: whoever saves must not write to it. */
-const printable = (text: string) => text.replaceAll(/\p{Cc}/gu, "\uFFFD");
 
 function sayActor({ chat_name, session_id, origin }: SavesOf): string {
   const named = [

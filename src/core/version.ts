@@ -10,9 +10,8 @@ import type { Key } from "./key.ts";
 export const SAVE_OPS = ["append", "replace", "archive", "restore", "external"] as const;
 export type SaveOp = (typeof SAVE_OPS)[number];
 
-/** What was decided about versions. `accept` and `reject` may also change the file: then `details.applies` says how. */
-export const DECISION_OPS = ["hold", "accept", "reject", "pin", "unpin", "erase", "prune"] as const;
-export type DecisionOp = (typeof DECISION_OPS)[number];
+/** Decisions about versions. `accept` and `reject` may also change the file: then `details.applies` says how. */
+const DECISION_OPS = ["hold", "accept", "reject", "pin", "unpin", "erase", "prune"] as const;
 
 export const OPS = [...SAVE_OPS, ...DECISION_OPS] as const;
 export type Op = (typeof OPS)[number];
@@ -194,7 +193,10 @@ export function inOrder({ alarms, held, applies, settles, restores, undoes, merg
     ...(prunes && { prunes: { copies: prunes.copies, from: prunes.from } }),
     ...(redacts && {
       redacts: redacts.map(({ version, file, sha256: hash, size, base, archived_as, details }) => ({
-        ...{ version, file, sha256: hash, size },
+        version,
+        file,
+        sha256: hash,
+        size,
         ...(base !== undefined && { base }),
         ...(archived_as !== undefined && { archived_as }),
         ...(details && { details: inOrder(details) }),

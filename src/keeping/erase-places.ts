@@ -6,7 +6,7 @@ import type { Clock } from "../core/clock.ts";
 import { asAftersaveError, type ErrorCode } from "../core/errors.ts";
 import { foldKey, type Key } from "../core/key.ts";
 import type { Call } from "../core/target.ts";
-import { closes, kindOf, PARK_MS, type MirrorTarget } from "../mirror/place.ts";
+import { closes, kindOf, PARK_MS, readBytes, type MirrorTarget } from "../mirror/place.ts";
 import type { Owner } from "../mirror/owner.ts";
 import type { History } from "../mirror/segments.ts";
 import { dropLines } from "../logs/redact.ts";
@@ -43,20 +43,8 @@ export function createSettle({ state, clock, tombstones, owner, history, targets
 
   const holds = async (to: MirrorTarget, key: Key, finder: Finder, call: Call): Promise<boolean> => {
     try {
-      return await to.target.read(
-        key,
-        async (chunks) => {
-          const pieces: Uint8Array[] = [];
-          let size = 0;
-          for await (const chunk of chunks) {
-            size += chunk.length;
-            if (size > MOST) return true;
-            pieces.push(chunk.slice());
-          }
-          return finder.find(Buffer.concat(pieces), null).length > 0;
-        },
-        call,
-      );
+      const bytes = await readBytes(to.target, key, MOST, call);
+      return bytes === undefined || finder.find(bytes, null).length > 0;
     } catch (error) {
       if (kindOf(error) === "not-found") return false;
       throw error;

@@ -58,8 +58,8 @@ export function sourceOf(text: string): Source {
   };
 }
 
-/** A whole text file. What is longer than `most` bytes is none of ours: undefined. */
-export async function readText(target: Target, key: Key, most: number, call: Call): Promise<string | undefined> {
+/** A whole file; undefined when it is longer than `most` bytes. */
+export async function readBytes(target: Target, key: Key, most: number, call: Call): Promise<Buffer | undefined> {
   return target.read(
     key,
     async (chunks) => {
@@ -70,11 +70,15 @@ export async function readText(target: Target, key: Key, most: number, call: Cal
         if (size > most) return undefined;
         pieces.push(chunk.slice());
       }
-      return Buffer.concat(pieces).toString("utf8");
+      return Buffer.concat(pieces);
     },
     call,
   );
 }
+
+/** A whole text file. What is longer than `most` bytes is none of ours: undefined. */
+export const readText = async (target: Target, key: Key, most: number, call: Call): Promise<string | undefined> =>
+  (await readBytes(target, key, most, call))?.toString("utf8");
 
 /** The fields of a JSON object; none when it is not one. */
 export function fieldsOf(text: string | undefined): Readonly<Record<string, unknown>> {

@@ -183,7 +183,10 @@ export async function openState(directory: string, clock: Clock): Promise<State>
       decisions: translated(createDecisions(database), directory),
       copies: translated(createCopies(database), directory),
       guarding: translated(createGuarding(database), directory),
-      erasure: translated(createErasure(database, (log, line) => outboxRow(database, log, line)), directory),
+      erasure: translated(
+        createErasure(database, (log, line) => outboxRow(database, log, line)),
+        directory,
+      ),
       segments: translated(createSegments(database, createWriters(directory, claims)), directory),
       restore: translated(createRestore({ database, relaxed, log: (log, line) => outboxRow(database, log, line) }), directory),
       library: sqliteLibrary().name,

@@ -5,8 +5,6 @@
 import { diffLines } from "./lines.ts";
 import { linesOf } from "./split.ts";
 
-export { linesOf } from "./split.ts";
-
 /** What became of two changes to one text. */
 export interface Merged {
   readonly text: string;

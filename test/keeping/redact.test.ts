@@ -53,7 +53,7 @@ describe("fingerprints", () => {
       const pieces = Array.from({ length: 3 }, () => letters(3 + Math.floor(random() * 40)));
       const expected = merged(
         pieces.flatMap((piece) =>
-          [...text].flatMap((_, at) => (text.startsWith(piece, at) ? [{ start: at, end: at + piece.length }] : [])),
+          text.split("").flatMap((_, at) => (text.startsWith(piece, at) ? [{ start: at, end: at + piece.length }] : [])),
         ),
       );
       const { find: found } = prints.finder(pieces.map((piece) => prints.ofText(Buffer.from(piece))));
