@@ -144,5 +144,5 @@ export function checkExit(status: Status, now: number): number {
   if (enabled.some((target) => target.state === "signed_out")) return EXIT.signedOut;
   const nowhere = enabled.length === 0 && !isEmpty(status);
   const late = status.oldest_pending_at !== null && now - Date.parse(status.oldest_pending_at) > PENDING_TOO_LONG_MS;
-  return nowhere || status.failed > 0 || late ? EXIT.failed : EXIT.ok;
+  return nowhere || status.failed > 0 || status.erasing > 0 || late ? EXIT.failed : EXIT.ok;
 }

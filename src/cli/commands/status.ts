@@ -31,10 +31,15 @@ export function define(command: Command, cli: Cli): void {
 
 /** The one sentence that matters. */
 function verdict(
-  { files, pending, failed, conflicts, held, blocked, unprotected_bytes, targets }: Status,
+  { files, pending, failed, conflicts, held, blocked, erasing, unprotected_bytes, targets }: Status,
   exit: number,
 ): [boolean, string] {
   const enabled = Object.values(targets).filter((target) => target.enabled);
+  if (erasing > 0)
+    return [
+      false,
+      `${plural(erasing, "place")} at targets may still have what was erased: each \`aftersave flush\` tries again.`,
+    ];
   if (files + pending + failed + blocked + unprotected_bytes === 0 && exit === 0) return [true, "Nothing is kept here yet."];
   if (enabled.length === 0) return [false, "Not safe: no target is enabled, all of it is on this machine only."];
   if (enabled.some(({ state }) => state === "signed_out")) return [false, "Not safe: a target is signed out."];
