@@ -766,6 +766,21 @@ export function targetCases(options: SuiteOptions = {}): readonly SuiteCase[] {
     await assertHolds(target, NOTE, content);
   });
 
+  group = "forgetting";
+  it("what is removed for good is gone, may be put again, and takes nothing else along", async (target) => {
+    if (!target.purge) return;
+    await put(target, k("For/Good.txt"), "one");
+    await target.put(k("For/Good.txt"), sourceOf("two"));
+    await put(target, k("For/Good.txt.bak"), "other");
+    assert.ok(Array.isArray(await target.purge(k("For/Good.txt"))));
+    assert.equal(await target.stat(k("For/Good.txt")), undefined);
+    await target.purge(k("For/Good.txt"));
+    await target.purge(k("Never/There.txt"));
+    await assertHolds(target, k("For/Good.txt.bak"), "other");
+    await put(target, k("For/Good.txt"), "three", { expect: "absent" });
+    await assertHolds(target, k("For/Good.txt"), "three");
+  });
+
   group = "batches";
   it("a batch that is announced and audited is what its puts made it, and announcing alone makes no file", async (target) => {
     await put(target, k("Batch/Old.txt"), "old");

@@ -60,3 +60,17 @@ it.each(steps)("killed at %s (%i)", async (step, nth) => {
   await memory.append("Meta/B.txt", "on\n");
   await memory.flush();
 });
+
+it.each(["marked", "prepared", "committed", "swapped", "logs", "places"])("of a key, killed at %s", async (step) => {
+  const { root } = await setUp();
+  const [killed] = await children([["../keeping/erase.child.ts", root.path, step, "1", "Meta/A.txt"]]);
+  expect(killed?.signal, killed?.stderr).toBe("SIGKILL");
+  const memory = await root.open();
+  await memory.flush();
+  await memory.status();
+  expectGone(root.path, "Meta/A", "A.txt", "one the-secret", "three");
+  expect(readFileSync(root.at("Data/Meta/C.txt"), "utf8")).toBe("clean\n");
+  const lines = await linesOf(root.changelog);
+  await expectChain(root.changelog, lines.length);
+  expect((await memory.verify({ target: "drive" })).findings).toEqual([]);
+});

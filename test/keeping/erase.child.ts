@@ -1,4 +1,4 @@
-// Erases a text, and is killed at the nth time of a step.
+// Erases a text or a key, and is killed at the nth time of a step.
 import { openMemory } from "../../src/open.ts";
 
 const [root = "", step, nth, text = ""] = process.argv.slice(2);
@@ -10,5 +10,5 @@ const memory = await openMemory({
     if (at === step && ++seen === Number(nth)) process.kill(process.pid, "SIGKILL");
   },
 });
-await memory.erase({ match: text });
+await memory.erase(text.startsWith("Meta/") ? { key: text } : { match: text });
 await memory.close();

@@ -266,3 +266,28 @@ describe("many histories", () => {
     }
   });
 });
+
+describe("what waits, what was pruned, what was put aside", () => {
+  it("loses the text too", async () => {
+    const root = makeRoot({ guard: { "*": { policy: "hold" } } });
+    const memory = await root.open();
+    await memory.replace("Meta/A.txt", `${"a long line of it\n".repeat(60)}`);
+    expect(await codeOf(memory.replace("Meta/A.txt", `${SECRET}\n`))).toBe("E_HELD");
+    await memory.append("Meta/B.txt", `B ${SECRET}\n`);
+    await memory.archive("Meta/B.txt");
+    writeFileSync(root.at("logs/upload_log.json.torn"), `half a line with ${SECRET}`);
+    writeFileSync(root.at("Data/Archive/stray.txt"), `put here by hand: ${SECRET}\n`);
+    await memory.flush();
+    const [held] = await memory.held();
+    await memory.erase({ match: SECRET });
+    expectGone(root.path, SECRET);
+    await memory.accept(held?.version ?? "");
+    expect(readFileSync(root.at("Data/Meta/A.txt"), "utf8")).toBe("[erased]\n");
+    await memory.flush();
+    await memory.close();
+    const rebuilt = await root.open({ rebuild: true });
+    expect(await rebuilt.held()).toEqual([]);
+    expect((await rebuilt.verify()).findings).toEqual([]);
+    expectGone(root.path, SECRET);
+  });
+});
