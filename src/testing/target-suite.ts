@@ -771,12 +771,12 @@ export function targetCases(options: SuiteOptions = {}): readonly SuiteCase[] {
     if (!target.purge) return;
     await put(target, k("For/Good.txt"), "one");
     await target.put(k("For/Good.txt"), sourceOf("two"));
-    await put(target, k("For/Good.txt.bak"), "other");
+    await put(target, k("For/Other.txt"), "other");
     assert.ok(Array.isArray(await target.purge(k("For/Good.txt"))));
     assert.equal(await target.stat(k("For/Good.txt")), undefined);
     await target.purge(k("For/Good.txt"));
     await target.purge(k("Never/There.txt"));
-    await assertHolds(target, k("For/Good.txt.bak"), "other");
+    await assertHolds(target, k("For/Other.txt"), "other");
     await put(target, k("For/Good.txt"), "three", { expect: "absent" });
     await assertHolds(target, k("For/Good.txt"), "three");
   });

@@ -902,6 +902,17 @@ const table: ReadonlyArray<readonly [group: string, what: string, broken: Break]
   ],
   ["batches", "asks for a file again that nobody else made", () => ({ audit: async () => ["Batch/1.txt" as Key] })],
   ["life", "has no name", () => ({ kind: "" })],
+  ["forgetting", "keeps what it removes for good", () => ({ purge: async () => [] })],
+  [
+    "forgetting",
+    "takes its neighbours along",
+    (inner) => ({
+      purge: async (key) => {
+        for (const object of inner.objects()) if (object.key.startsWith(key.slice(0, 3))) inner.drop(object.key);
+        return [];
+      },
+    }),
+  ],
   ["life", "has half of its traits", (inner) => ({ traits: { ...inner.traits, maxConcurrency: 0 } })],
   [
     "life",
