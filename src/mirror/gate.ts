@@ -108,7 +108,7 @@ export function createGate({ secrets, state, clock, contentOf, keyOf }: GatePart
       }
     },
     async opened() {
-      if ((await state.getMeta(PRINT)) === secrets.print) return;
+      if ((await state.jobs.blocked()).length === 0 || (await state.getMeta(PRINT)) === secrets.print) return;
       await state.jobs.unblock();
       await state.setMeta(PRINT, secrets.print);
     },

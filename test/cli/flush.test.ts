@@ -34,7 +34,7 @@ async function flush(jobs: number, outcomes: readonly Outcome[], blind = false) 
       config: { targets: [] },
       async status() {
         if (asked++ > 0 && blind) throw full;
-        return { pending: asked > 1 ? left : jobs, failed: 0 };
+        return { pending: asked > 1 ? left : jobs, failed: 0, blocked: 0 };
       },
       async flush({ onOutcome }: DrainOptions) {
         for (const each of outcomes) onOutcome?.(each);
