@@ -8,7 +8,15 @@ export default defineConfig({
     // many tests wait for disks and other processes, so two at once pay on two cores as well
     maxWorkers: Math.max(2, availableParallelism() - 1),
     projects: [
-      { test: { ...common, name: "suite", include: ["test/**/*.test.ts"], exclude: ["test/packaging/**"] } },
+      {
+        test: {
+          ...common,
+          name: "suite",
+          include: ["test/**/*.test.ts"],
+          exclude: ["test/packaging/**"],
+          globalSetup: "test/run.ts",
+        },
+      },
       // Its set-up builds and packs once, which the other tests do not need.
       {
         test: {

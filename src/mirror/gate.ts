@@ -76,12 +76,20 @@ const blocked = (key: Key, found: Findings, policy: SecretPolicy) =>
   );
 
 export function createGate({ secrets, state, clock, contentOf, keyOf }: GateParts): Gate {
+  /** By which rules something was kept here: with others it is looked at again. */
+  const judged = async () => {
+    if ((await state.getMeta(PRINT)) !== secrets.print) await state.setMeta(PRINT, secrets.print);
+  };
+
   const pass = async (key: Key, content: Content): Promise<Content> => {
     const policy = secrets.policyOf(key);
     if (policy === "allow") return content;
     const found = await secrets.find(content.source);
     if (found.count === 0) return content;
-    if (policy === "block" || found.tooLong) throw blocked(key, found, policy);
+    if (policy === "block" || found.tooLong) {
+      await judged();
+      throw blocked(key, found, policy);
+    }
     const source = await secrets.masked(content.source);
     await state.ledger.addMasked(key, source.sha256, content.version);
     return { ...content, source, notes: [`masked: ${say(found)}`] };
@@ -110,7 +118,7 @@ export function createGate({ secrets, state, clock, contentOf, keyOf }: GatePart
     async opened() {
       if ((await state.jobs.blocked()).length === 0 || (await state.getMeta(PRINT)) === secrets.print) return;
       await state.jobs.unblock();
-      await state.setMeta(PRINT, secrets.print);
+      await judged();
     },
     room: {
       async secrets(text) {

@@ -1,8 +1,9 @@
-/** The program as users install it: bundled once for a test file, and run as processes of their own. */
+/** The program as users install it: bundled once for a run of the tests, and run as processes of their own. */
 import { execFileSync, spawn, spawnSync, type ChildProcessWithoutNullStreams } from "node:child_process";
 import {
   closeSync,
   cpSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   openSync,
@@ -15,21 +16,31 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { afterAll, afterEach, beforeAll, expect } from "vitest";
+import { afterEach, beforeAll, expect, inject } from "vitest";
+import { createClaims } from "../../src/state/claims.ts";
+import { clock } from "../state/clock.ts";
 
 let folder: string;
 const roots: string[] = [];
 
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), "aftersave-cli-"));
-  const out = join(folder, "dist");
-  const build = ["node_modules/tsdown/dist/run.mjs", "--no-dts", "--out-dir", out, "--log-level", "error"];
-  execFileSync(process.execPath, build, { stdio: ["ignore", "ignore", "pipe"] });
-  cpSync("package.json", join(folder, "package.json"));
-  symlinkSync(resolve("node_modules"), join(folder, "node_modules"), "dir");
+/** The first test file of a run that needs the program bundles it; the others wait for that one. */
+beforeAll(async () => {
+  const run = inject("runFolder");
+  folder = join(run, "program");
+  const claims = createClaims(join(run, "locks"), clock);
+  const release = await claims.take("setup", "program");
+  try {
+    if (existsSync(join(folder, "package.json"))) return;
+    const build = ["node_modules/tsdown/dist/run.mjs", "--no-dts", "--out-dir", join(folder, "dist"), "--log-level", "error"];
+    execFileSync(process.execPath, build, { stdio: ["ignore", "ignore", "pipe"] });
+    symlinkSync(resolve("node_modules"), join(folder, "node_modules"), "dir");
+    cpSync("package.json", join(folder, "package.json"));
+  } finally {
+    release();
+    claims.close();
+  }
 });
 
-afterAll(() => rmSync(folder, { recursive: true }));
 afterEach(() => {
   for (const root of roots.splice(0)) rmSync(root, { recursive: true, maxRetries: 5 });
 });
