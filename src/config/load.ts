@@ -8,6 +8,7 @@ import type { z } from "zod";
 import { AftersaveError, asAftersaveError, errnoOf } from "../core/errors.ts";
 import { DEFAULT_GUARD, DEFAULT_SPREE, type GuardRules } from "../core/guard.ts";
 import type { ArchiveFolder } from "../core/key.ts";
+import { nearestOf } from "../core/nearest.ts";
 import type { Rule } from "../core/retention.ts";
 import { type Route, routeMatcher } from "../core/route.ts";
 import {
@@ -21,7 +22,7 @@ import {
   reporter,
   within,
 } from "./places.ts";
-import { configError, expectation, nearestOf, type Problem, problemsOf, show } from "./problems.ts";
+import { configError, expectation, type Problem, problemsOf, show } from "./problems.ts";
 import { readData, withoutComments } from "./read.ts";
 import type { PathsFile } from "./schema.ts";
 import { badStatePlace, sayPlace } from "./state-place.ts";

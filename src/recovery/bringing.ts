@@ -39,8 +39,8 @@ export function createBringing(parts: ApplyParts): Bringing {
     apply: async (plan, meta, options) => (await import("./apply.ts")).applyPlan(parts, plan, meta, options),
     undo: async (wish, meta, options) => bringing.apply(await bringing.planUndo(wish), meta, options),
     restore: async (wish, meta, options) => bringing.apply(await bringing.planRestore(wish), meta, options),
-    restoreAt: async (time, prefix, meta, { keepNew, ...options } = {}) =>
-      bringing.apply(await bringing.planRestoreAt(time, prefix, { keepNew }), meta, options),
+    restoreAt: async (time, prefix, meta, { signal, onProgress, ...options } = {}) =>
+      bringing.apply(await bringing.planRestoreAt(time, prefix, options), meta, { signal, onProgress }),
   };
   return bringing;
 }

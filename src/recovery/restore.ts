@@ -18,6 +18,7 @@ import {
   type RestoreAction,
   type RestorePlan,
 } from "./plan.ts";
+import { checkWish, TEXT, TIME, YES_OR_NO } from "./wish.ts";
 
 export interface RestoreWish {
   /** A key, or a path to the file. */
@@ -32,7 +33,9 @@ export interface MomentOptions {
 }
 
 /** The plan that makes a version what its file holds; changes nothing. Throws `E_VERSION`, `E_KEY_…`, `E_CONTENT_GONE`. */
-export async function planRestore(parts: PlanParts, { file, version: name }: RestoreWish): Promise<RestorePlan> {
+export async function planRestore(parts: PlanParts, wish: RestoreWish): Promise<RestorePlan> {
+  checkWish("a restore", wish, { file: TEXT, version: TEXT }, ["file", "version"]);
+  const { file, version: name } = wish;
   const { places, versions } = parts;
   const { key } = places.savable(places.keyOf(file));
   const version = await versions.named(name, key);
@@ -52,10 +55,13 @@ export async function planRestoreAt(
   parts: PlanParts,
   time: Date | string,
   prefix = "",
-  { keepNew = false }: MomentOptions = {},
+  options: MomentOptions = {},
 ): Promise<RestorePlan> {
   const { saves } = parts;
-  const at = momentOf(time);
+  checkWish("a restore of a moment", { time, prefix }, { time: TIME, prefix: TEXT }, ["time"]);
+  checkWish("a restore of a moment", options, { keepNew: YES_OR_NO });
+  const { keepNew = false } = options;
+  const at = new Date(time).toISOString();
   const below = prefix.replace(/\/+$/, "");
   const folder = below === "" ? "" : parseKey(below);
   const isBelow = (key: Key) => folder === "" || key === folder || key.startsWith(`${folder}/`);
@@ -85,12 +91,6 @@ export async function planRestoreAt(
     }
   }
   return planOf(parts, { does: "restore", at, prefix: folder }, actions, left);
-}
-
-function momentOf(time: Date | string): string {
-  const date = new Date(time);
-  if (!Number.isNaN(date.getTime())) return date.toISOString();
-  throw new AftersaveError("E_USAGE", `${JSON.stringify(time)} is not a time`, { hint: "Give it as 2026-04-13T18:00:00Z." });
 }
 
 /** What moved the head of `key` since `place`, oldest first. */

@@ -27,6 +27,7 @@ import {
   type RestoreAction,
   type RestorePlan,
 } from "./plan.ts";
+import { checkWish, TEXT, TEXTS, TIME } from "./wish.ts";
 
 /** Which saves: those named, or those of a session or chat. With none of it the last save of the memory root. */
 export interface UndoWish {
@@ -40,9 +41,10 @@ export interface UndoWish {
 
 /**
  * The plan that takes saves back; changes nothing. Throws `E_VERSION` for a name that no version has, `E_NOT_FOUND` when
- * there is no such save, `E_USAGE` for a line that is no save.
+ * there is no such save, `E_USAGE` for a line that is no save, and for a wish that is not understood.
  */
 export async function planUndo(parts: PlanParts, wish: UndoWish = {}): Promise<RestorePlan> {
+  checkWish("an undo", wish, { versions: TEXTS, session_id: TEXT, chat_name: TEXT, since: TIME });
   const asked = await versionsOf(parts, wish);
   const files = new Map<Key, Version[]>();
   for (const version of asked) files.set(version.file, [...(files.get(version.file) ?? []), version]);

@@ -280,3 +280,30 @@ describe("killed in the midst", () => {
     await expectChain(root.changelog, 10 + 12 + 12 + 12);
   });
 });
+
+describe("a wish that is not understood", () => {
+  it("touches nothing, and says which field was meant", async () => {
+    const { root, memory } = await setting();
+    await memory.append(key, "one\n");
+    await memory.append(key, "two\n");
+    const before = root.files("Data");
+    const loose = memory as unknown as Record<
+      "restore" | "planRestore" | "restoreAt" | "planRestoreAt",
+      (...args: unknown[]) => Promise<unknown>
+    >;
+    const refused = async (asked: Promise<unknown>, hint = "") =>
+      expect(asked).rejects.toMatchObject({ code: "E_USAGE", hint: expect.stringContaining(hint) as string });
+    for (const wish of [undefined, null, key, {}, { file: key }, { version: "-1" }, { file: key, version: 1 }]) {
+      await refused(loose.restore(wish));
+      await refused(loose.planRestore(wish));
+    }
+    await refused(loose.restore({ key, version: "-1" }), "file and version");
+    await refused(loose.restore({ file: key, versoin: "-1" }), "Did you mean version?");
+    for (const time of [undefined, null, 5, new Date("x")]) await refused(loose.restoreAt(time));
+    await refused(loose.restoreAt(START, 5));
+    await refused(loose.restoreAt(START, "", {}, { keepnew: true }), "keepNew");
+    await refused(loose.restoreAt(START, "", {}, { keepNew: "yes" }));
+    await refused(loose.planRestoreAt(START, "", { keep_new: true }), "Did you mean keepNew?");
+    expect(root.files("Data")).toEqual(before);
+  });
+});

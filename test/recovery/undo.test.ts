@@ -346,3 +346,33 @@ describe("what cannot be", () => {
     expect([read(), read("b.txt")]).toEqual(["bad\n", "good b.txt\n"]);
   });
 });
+
+describe("a wish that is not understood", () => {
+  it.each<[unknown, RegExp, RegExp]>([
+    [{ session: "me" }, /an undo has no field "session"/, /^Did you mean session_id\?/],
+    [{ sesion_id: "me" }, /no field "sesion_id"/, /^Did you mean session_id\?/],
+    [{ version: "x" }, /no field "version"/, /^Did you mean versions\?/],
+    [{ chat: "x" }, /no field "chat"/, /^Did you mean chat_name\?/],
+    [{ toString: "x" }, /no field "toString"/, /There are versions, session_id, chat_name and since\./],
+    ["01M7nonsense", /takes an object/, /versions/],
+    [null, /takes an object/, /versions/],
+    [["x"], /takes an object/, /versions/],
+    [{ versions: "x" }, /versions of an undo is not a list/, /versions/],
+    [{ versions: [] }, /not an empty one/, /versions/],
+    [{ versions: [1] }, /versions of an undo is not a list/, /versions/],
+    [{ session_id: null }, /session_id of an undo is not a text/, /versions/],
+    [{ session_id: "me", since: "the other day" }, /since of an undo is not a time/, /versions/],
+  ])("%j touches nothing", async (wish, message, hint) => {
+    const { root, memory } = await setting();
+    await memory.append(key, "of someone else\n");
+    const before = root.files("Data");
+    for (const asked of [memory.undo(wish as object), memory.planUndo(wish as object)])
+      await expect(asked).rejects.toMatchObject({
+        code: "E_USAGE",
+        message: expect.stringMatching(message) as string,
+        hint: expect.stringMatching(hint) as string,
+      });
+    expect(root.files("Data")).toEqual(before);
+    expect(await memory.log("changes")).toHaveLength(1);
+  });
+});

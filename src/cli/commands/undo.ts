@@ -34,7 +34,12 @@ export function define(command: Command, cli: Cli): void {
   ).action(async (versions: string[], { session, chat, since, reason, tool, origin, ...flags }: Flags) => {
     const from = since === undefined ? undefined : await timeOf(since, "--since");
     const memory = await cli.memory();
-    const plan = await memory.planUndo({ versions, session_id: session, chat_name: chat, since: from });
+    const plan = await memory.planUndo({
+      versions: versions.length > 0 ? versions : undefined,
+      session_id: session,
+      chat_name: chat,
+      since: from,
+    });
     await carryOut(cli, memory, plan, flags, { reason, tool, origin });
   });
 }
