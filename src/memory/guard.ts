@@ -69,6 +69,8 @@ export interface GuardParts {
 
 export interface Guard {
   policy(key: Key): Policy;
+  /** Versions that stand in the file and wait for a decision, oldest first: as long as there is one, nothing of the key goes out. */
+  waiting(key: Key): Promise<readonly string[]>;
   /** What looks like damage in the save; nothing where the zone's policy is off. */
   judge(proposal: Proposal): Promise<Alarm[]>;
   /**
@@ -172,6 +174,7 @@ export function createGuard(parts: GuardParts): Guard {
 
   return {
     policy: (key) => rules(key).policy,
+    waiting: (key) => decisions.standing(key),
     async judge({ key, head, content, actor }) {
       const zone = rules(key);
       if (zone.policy === "off") return [];

@@ -637,7 +637,7 @@ export class SaveManager {
     const version = await this.#parts.journal.run(intent, place, bytes, ownerOf(place.path));
     this.#hashes.delete(place.key);
     this.#parts.onAccepted?.();
-    const receipt = this.#receipt(version, false, warnings);
+    const receipt = this.#receipt(version, false, warnings, await this.#parts.guard.waiting(place.key));
     this.emit(receipt.op, receipt);
     if (version.details?.held) this.emit("held", heldSave(version));
     return receipt;
@@ -651,13 +651,14 @@ export class SaveManager {
       throw new AftersaveError("E_STATE_CORRUPT", `the version of ${place.key} is missing`, {
         hint: "Run `aftersave doctor --rebuild`.",
       });
-    return this.#receipt(version, true, []);
+    return this.#receipt(version, true, [], []);
   }
 
-  #receipt(v: Version, unchanged: boolean, warnings: readonly string[]): Receipt {
+  /** `waiting`: what stands in the file and waits for a decision. */
+  #receipt(v: Version, unchanged: boolean, warnings: readonly string[], waiting: readonly string[]): Receipt {
     const details = unchanged ? null : v.details;
-    const held = details?.held === true;
     const uploads = unchanged || v.sha256 === null ? [] : this.#parts.uploadsOf(v.file);
+    const earlier = waiting.filter((version) => version !== v.version);
     return {
       version: v.version,
       op: v.op as HeadOp, // it moved the head
@@ -669,16 +670,21 @@ export class SaveManager {
       timestamp: v.timestamp,
       unchanged,
       undo: unchanged ? null : v.version,
-      uploads: held
-        ? uploads.map((upload) => ({
-            ...upload,
-            status: "held",
-            code: "E_HELD",
-            notes: "it waits until a person has settled it",
-          }))
-        : uploads,
+      uploads:
+        waiting.length > 0
+          ? uploads.map((upload) => ({
+              ...upload,
+              status: "held",
+              code: "E_HELD",
+              notes: `it waits until a person has settled ${waiting.join(", ")}`,
+            }))
+          : uploads,
       alarms: details?.alarms ?? [],
-      warnings: details?.alarms ? [...warnings, warningOf(v, held)] : warnings,
+      warnings: [
+        ...warnings,
+        ...(details?.alarms ? [warningOf(v, details.held === true)] : []),
+        ...(earlier.length > 0 ? [heldBefore(earlier)] : []),
+      ],
     };
   }
 
@@ -743,6 +749,12 @@ function warningOf({ version, details }: Version, held: boolean): string {
     : `\`aftersave undo ${version}\` takes it back`;
   const what = details?.alarms?.every(({ rule }) => rule === "stale") ? "look at what came of it" : "this looks like damage";
   return `${what}${pinned}, and ${next}`;
+}
+
+/** What a caller should know of a save to a file in which something is held already. */
+function heldBefore(versions: readonly string[]): string {
+  const each = versions.map((version) => `\`aftersave accept ${version}\` or \`aftersave reject ${version}\``);
+  return `the file holds what waits for a decision, so nothing of it goes to a target, this save neither, until a person settles it with ${each.join(", and ")}`;
 }
 
 const toBytes = (body: string | Uint8Array): Uint8Array => (typeof body === "string" ? Buffer.from(body, "utf8") : body);

@@ -48,6 +48,8 @@ export interface Status {
   readonly pending: number;
   readonly failed: number;
   readonly held: number;
+  /** Uploads that wait until what is held in their files is settled. */
+  readonly held_uploads: number;
   /** Uploads that are kept here because their files seem to hold a secret. */
   readonly blocked: number;
   /** These uploads, oldest first. `notes` names what was found by rule and place. */
@@ -56,7 +58,7 @@ export interface Status {
   readonly conflicts: number;
   /** These conflicts, oldest first. */
   readonly conflict_list: readonly StatusConflict[];
-  /** The oldest of what waits: an unfinished upload, or a line of history that is on no target. */
+  /** The oldest of what waits: an unfinished upload, also one of what is held, or a line of history that is on no target. */
   readonly oldest_pending_at: string | null;
   /** Copies at targets that an erasure could not reach yet. */
   readonly erasing: number;
@@ -107,7 +109,8 @@ export async function statusOf(state: State, targets: readonly StatusTarget[]): 
   }
   const elsewhere = targets.filter((target) => target.enabled && target.sameDevice !== true).map(({ name }) => name);
   const history = await state.segments.oldestWaiting(targets.filter((target) => target.enabled).map(({ name }) => name));
-  const oldest = [...counts.map((count) => count.oldest), ...(history === null ? [] : [history])];
+  const held = await state.jobs.held();
+  const oldest = [...counts.map((count) => count.oldest), held.oldest, history].filter((at) => at !== null);
   const conflicts = await state.ledger.conflicts();
   return {
     blocked: blocked.length,
@@ -116,6 +119,7 @@ export async function statusOf(state: State, targets: readonly StatusTarget[]): 
     pending: sum("pending"),
     failed: sum("failed") - blocked.length,
     held: await state.decisions.countHeld(),
+    held_uploads: held.n,
     conflicts: conflicts.length,
     conflict_list: conflicts.map(({ target, key, kept_as, at }) => ({ target, file: key, kept_as, at: timeOf(at) })),
     oldest_pending_at: oldest.length === 0 ? null : iso(Math.min(...oldest)),

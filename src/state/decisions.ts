@@ -22,6 +22,8 @@ export interface Decisions {
   /** Oldest first. */
   held(state: HeldVersion["state"]): Promise<HeldVersion[]>;
   countHeld(): Promise<number>;
+  /** What stands in this file and waits for a decision, oldest first. */
+  standing(key: Key): Promise<string[]>;
   /** Whether what stands in the file is kept from the targets until someone settles it. */
   isKeptBack(key: Key): Promise<boolean>;
   pinned(version: string): Promise<boolean>;
@@ -75,6 +77,12 @@ export function createDecisions(db: Database): Decisions {
     },
     async countHeld() {
       return Number(db.prepare("SELECT count(*) AS n FROM held WHERE state = 'open'").get()?.["n"]);
+    },
+    async standing(key) {
+      return db
+        .prepare("SELECT version FROM held WHERE key = ? AND state = 'open' AND applied = 1 ORDER BY version")
+        .all(key)
+        .map((row) => String(row["version"]));
     },
     async isKeptBack(key) {
       return db.prepare(`SELECT 1 AS x WHERE ? IN (${KEPT_BACK})`).get(key) !== undefined;

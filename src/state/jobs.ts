@@ -51,6 +51,8 @@ export interface Jobs {
   all(): AsyncIterable<Job>;
   /** Without what is held. */
   counts(): Promise<{ target: string; state: Job["state"]; n: number; oldest: number }[]>;
+  /** What waits until a held version is settled: how much, and since when. */
+  held(): Promise<{ readonly n: number; readonly oldest: number | null }>;
   /** Work that a rule keeps here (`E_BLOCKED`), oldest first. */
   blocked(): Promise<Job[]>;
   /** The rules changed: what they kept here may be looked at again. Answers how much that is. */
@@ -132,6 +134,11 @@ export function createJobs(db: Database, now: () => number): Jobs {
           n: Number(row["n"]),
           oldest: Number(row["oldest"]),
         }));
+    },
+    async held() {
+      const row = db.prepare(`SELECT count(*) AS n, min(created_at) AS oldest FROM jobs WHERE key IN (${KEPT_BACK})`).get();
+      const oldest = row?.["oldest"] ?? null;
+      return { n: Number(row?.["n"]), oldest: oldest === null ? null : Number(oldest) };
     },
     async blocked() {
       return db.prepare("SELECT * FROM jobs WHERE state = 'failed' AND code = 'E_BLOCKED' ORDER BY id").all().map(toJob);

@@ -58,9 +58,16 @@ test("what stands in the file: sync-file says held, exit 5, flush passes it over
   const people = await run(["sync-file", `Data/${KEY}`], { cwd: root });
   expect(people).toMatchObject({ code: 5 });
   expect(people.stdout).toMatch(/^held Meta\/Notes.md/);
-  expect(await ask(["flush"], { cwd: root })).toMatchObject({ code: 0, answer: { failed: 0, pending: 0 } });
+  const [{ version: waiting }] = (await ask(["log", "changes", "--limit", "1"], { cwd: root })).answer as unknown as [
+    { version: string },
+  ];
+  expect(await ask(["flush"], { cwd: root })).toMatchObject({ code: 5, answer: { failed: 0, pending: 0, held: 1 } });
+  const flushed = await run(["flush"], { cwd: root });
+  expect(flushed.code).toBe(5);
+  expect(flushed.stdout).toContain("1 held until a person decides");
+  expect(flushed.stdout).toContain(`aftersave accept ${waiting}`);
   expect(mirrored(root, KEY)).toBe(NOTES);
-  expect(await ask(["status"], { cwd: root })).toMatchObject({ answer: { held: 1 } });
+  expect(await ask(["status"], { cwd: root })).toMatchObject({ answer: { held: 1, held_uploads: 1 } });
   const log = await ask(["log", "uploads", "--status", "held"], { cwd: root });
   expect(log.answer).toHaveLength(2);
 

@@ -203,6 +203,30 @@ describe("what stands in the file already", () => {
     expect(existsSync(data(KEY))).toBe(true);
   });
 
+  it("is said by the receipt of each later save, and by the age of what waits", async () => {
+    const { memory, data, version } = await damaged();
+    await memory.flush();
+    const receipt = await memory.append(KEY, "- an important line\n");
+    expect(receipt).toMatchObject({ alarms: [], uploads: [{ target: "drive", status: "held", code: "E_HELD" }] });
+    expect(receipt.uploads[0]?.notes).toContain(version);
+    expect(receipt.warnings).toHaveLength(1);
+    expect(receipt.warnings[0]).toContain(`aftersave accept ${version}`);
+    truncateSync(data(KEY), 0);
+    const second = await memory.saved(KEY);
+    expect(second.warnings).toHaveLength(2);
+    await memory.flush();
+    const { oldest_pending_at, held_uploads, pending } = await memory.status();
+    expect(pending).toBe(0);
+    expect(held_uploads).toBeGreaterThan(0);
+    expect(oldest_pending_at).not.toBeNull();
+    await memory.accept(version);
+    const last = await memory.accept(second.version);
+    expect(last.waiting).toEqual([]);
+    expect((await memory.append(KEY, "- more\n")).uploads).toMatchObject([{ status: "pending" }]);
+    await memory.flush();
+    expect(await memory.status()).toMatchObject({ held_uploads: 0, oldest_pending_at: null });
+  });
+
   it("is taken out from under later saves when it is rejected, where that is clear", async () => {
     const { memory, data, read, mirrored } = await damaged();
     const [first] = await memory.held();

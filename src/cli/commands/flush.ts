@@ -10,12 +10,13 @@ import { tell } from "../report.ts";
 import { warnOfOpenToken } from "../token-mode.ts";
 import { plural } from "../words.ts";
 
-/** `pending`: unfinished, and not among those that failed in this run. */
+/** `pending`: unfinished, and not among those that failed in this run. `held`: waits for a person's decision. */
 interface Counts {
   readonly uploaded: number;
   readonly skipped: number;
   readonly failed: number;
   readonly pending: number;
+  readonly held: number;
 }
 
 export function define(command: Command, cli: Cli): void {
@@ -43,7 +44,7 @@ export function define(command: Command, cli: Cli): void {
     });
     const counts = await count(memory, outcomes, unfinished);
     const why = stopped && { error: { code: stopped.code, message: stopped.message, hint: stopped.hint ?? null } };
-    const bad = failures(outcomes, cli);
+    const bad = [...failures(outcomes, cli), ...(counts.held > 0 ? await sayHeld(memory, cli) : [])];
     cli.out.answer(
       { ...counts, ...why },
       () => [say(counts, signal.aborted), ...bad].join("\n"),
@@ -51,7 +52,9 @@ export function define(command: Command, cli: Cli): void {
     );
     if (stopped) tell(stopped, cli, false);
     const left = signal.aborted && counts.pending > 0 ? [{ status: "interrupted" }] : [];
-    cli.exit = exitOfUploads([...outcomes, ...left, ...(stopped ? [{ status: "stopped", code: stopped.code }] : [])]);
+    const held = Array.from({ length: counts.held }, () => ({ status: "held" }));
+    const ended = [...outcomes.filter(({ status }) => status !== "held"), ...left, ...held];
+    cli.exit = exitOfUploads([...ended, ...(stopped ? [{ status: "stopped", code: stopped.code }] : [])]);
   });
 }
 
@@ -59,21 +62,31 @@ export function define(command: Command, cli: Cli): void {
 async function count(memory: Memory, outcomes: readonly Outcome[], before: number): Promise<Counts> {
   const last = [...new Map(outcomes.map((outcome) => [`${outcome.target}\n${outcome.file}`, outcome])).values()];
   const of = (...statuses: string[]) => last.filter(({ status }) => statuses.includes(status)).length;
-  const [uploaded, skipped] = [of("success", "conflict"), of("skipped")];
-  const failed = last.length - uploaded - skipped;
-  const unfinished = await memory.status().then(
-    (now) => now.pending + now.failed + now.blocked,
-    () => before - uploaded - skipped, // the state's disk is full: it cannot even be asked
+  const [uploaded, skipped, seenHeld] = [of("success", "conflict"), of("skipped"), of("held")];
+  const failed = last.length - uploaded - skipped - seenHeld;
+  const { unfinished, held } = await memory.status().then(
+    (now) => ({ unfinished: now.pending + now.failed + now.blocked, held: now.held_uploads }),
+    () => ({ unfinished: before - uploaded - skipped - seenHeld, held: seenHeld }), // the state's disk is full: it cannot even be asked
   );
-  return { uploaded, skipped, failed, pending: Math.max(0, unfinished - failed) };
+  return { uploaded, skipped, failed, pending: Math.max(0, unfinished - failed), held };
 }
 
-function say({ uploaded, skipped, failed, pending }: Counts, interrupted: boolean): string {
+/** Versions that keep uploads waiting, and how each is settled. */
+const sayHeld = async (memory: Memory, { out }: Cli): Promise<string[]> =>
+  (await memory.held())
+    .filter(({ applied }) => applied)
+    .map(
+      ({ file, version, alarms }) =>
+        `${out.paint("red", "held")} ${file}: ${alarms.map(({ says }) => says).join("; ")}; a person settles it with \`aftersave accept ${version}\` or \`aftersave reject ${version}\``,
+    );
+
+function say({ uploaded, skipped, failed, pending, held }: Counts, interrupted: boolean): string {
   const parts = [
     ...(uploaded > 0 ? [`${uploaded} uploaded`] : []),
     ...(skipped > 0 ? [`${skipped} there already`] : []),
     ...(failed > 0 ? [`${failed} failed`] : []),
     ...(pending > 0 ? [`${pending} still pending`] : []),
+    ...(held > 0 ? [`${held} held until a person decides`] : []),
   ];
   const what = parts.length === 0 ? "nothing was pending" : parts.join(", ");
   return interrupted
@@ -83,5 +96,5 @@ function say({ uploaded, skipped, failed, pending }: Counts, interrupted: boolea
 
 const failures = (outcomes: readonly Outcome[], { out }: Cli): string[] =>
   outcomes
-    .filter(({ status }) => status !== "success" && status !== "skipped")
+    .filter(({ status }) => !["success", "skipped", "held"].includes(status))
     .map(({ file, target, status, notes }) => `${out.paint("red", status)} ${file} → ${target}: ${notes}`);

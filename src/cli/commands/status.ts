@@ -129,7 +129,7 @@ function next(targets: readonly TargetStatus[]): string {
 
 function say(status: Status, exit: number, memory: Memory, { out }: Cli): string {
   const { root, config } = memory;
-  const { files, pending, failed, oldest_pending_at, unprotected_bytes, targets } = status;
+  const { files, pending, failed, held_uploads, oldest_pending_at, unprotected_bytes, targets } = status;
   const [safe, sentence] = verdict(status, exit);
   const names = Object.keys(targets);
   const wide = Math.max(...names.map((name) => name.length));
@@ -140,7 +140,7 @@ function say(status: Status, exit: number, memory: Memory, { out }: Cli): string
       (unprotected_bytes > 0 ? `, ${bytes(unprotected_bytes)} on no other device` : "") +
       (oldest_pending_at === null
         ? ""
-        : pending + failed === 0
+        : pending + failed + held_uploads === 0
           ? `, its history since ${ago(oldest_pending_at)} is on no target yet`
           : `, the oldest unfinished upload is from ${ago(oldest_pending_at)}`),
     ...names.map((name) => {
