@@ -4,7 +4,7 @@
  * @module
  */
 import { AftersaveError } from "../core/errors.ts";
-import { assertSavable, OWN_FOLDER, parseKey, type ArchiveFolder, type Key } from "../core/key.ts";
+import { assertSavable, isArchiveKey, OWN_FOLDER, parseKey, type ArchiveFolder, type Key } from "../core/key.ts";
 import type { Call, Target } from "../core/target.ts";
 import { isWhole, NO_KEY, type Version } from "../core/version.ts";
 import { parseChangelogLine } from "../logs/verify.ts";
@@ -72,7 +72,7 @@ const noHistory = (target: Target, what: string) =>
     hint: "Check the target's `root` in paths.json. Files that lie there without a history can be copied by hand and saved.",
   });
 
-/** Whether every key of a line is one that aftersave would have taken. */
+/** Whether every key of a line is one that aftersave would have taken, and every copy's one that it would have made. */
 function isOurs({ file, archived_as, details }: Version, archive: ArchiveFolder): boolean {
   const redacts = details?.redacts ?? [];
   const copies = [archived_as, ...(details?.prunes?.copies ?? []), ...redacts.map((left) => left.archived_as ?? null)].filter(
@@ -81,8 +81,15 @@ function isOurs({ file, archived_as, details }: Version, archive: ArchiveFolder)
   const files = [file, ...redacts.map((left) => left.file)].filter((key) => key !== NO_KEY);
   try {
     for (const key of files) assertSavable(parseKey(key), archive);
-    return [...copies, ...files].every(
-      (key) => parseKey(key) === key && key.split("/")[0]?.toLowerCase() !== OWN_FOLDER && !/\.aftersave-(tmp|old)$/i.test(key),
+    return (
+      [...copies, ...files].every((key) => parseKey(key) === key) &&
+      copies.every(
+        (key) =>
+          isArchiveKey(key, archive) &&
+          key.length > archive.length &&
+          key.split("/")[0]?.toLowerCase() !== OWN_FOLDER &&
+          !/\.aftersave-(tmp|old)$/i.test(key),
+      )
     );
   } catch (error) {
     if (error instanceof AftersaveError) return false;

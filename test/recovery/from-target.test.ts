@@ -263,6 +263,25 @@ describe("a target that cannot be trusted", () => {
     expect((await bare.log("changes")).map((line) => line["file"])).not.toContain(name);
   });
 
+  it.each(["paths.json", "Meta/a.txt", "Archive", "../Archive/x.txt", ".aftersave/x", "Archive/../paths.json"])(
+    "a line that calls %s an archive copy is not believed; the rest comes all the same",
+    async (name) => {
+      const { place, root: first, options } = await told();
+      rewrite(place, (lines) => {
+        const last = versionOf(lines.at(-1)!);
+        const { place: _, prev: __, sum: ___, salt, commitment: ____, ...facts } = last;
+        const evil = { ...facts, version: "01JZZZZZZZZZZZZZZZZZZZZZZZ", prev_sha256: last.sha256, archived_as: name as Key };
+        return [...lines, changelogLine(chain({ ...evil, sha256: sha256("e"), size: 1 }, last.place + 1, last.sum, salt!))];
+      });
+      place.edit(name as Key, name === "Meta/a.txt" ? "a2" : "c");
+      const root = bareRoot();
+      const bare = await root.open(options);
+      const done = await bare.restoreFrom("drive");
+      expect(done).toMatchObject({ versions: 5, bad: [{ line: 6, why: "names a file that cannot be memory" }] });
+      expect(root.files("Data")).toEqual(first.files("Data"));
+    },
+  );
+
   it("an altered line and a segment that is gone are gaps that are told; what can be linked is restored", async () => {
     const { place, memory, options } = await told();
     await memory.replace("Meta/a.txt", "a3");
