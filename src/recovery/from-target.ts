@@ -6,7 +6,7 @@
 import { createHash } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { AftersaveError, TargetError } from "../core/errors.ts";
+import { AftersaveError, errnoOf, TargetError } from "../core/errors.ts";
 import { assertSavable, isArchiveKey, OWN_FOLDER, parseKey, type ArchiveFolder, type Key } from "../core/key.ts";
 import type { Call, Entry } from "../core/target.ts";
 import { changelogLine, type Details, type Meta, type Version } from "../core/version.ts";
@@ -166,8 +166,13 @@ export async function fetchContent(
   return { why };
 }
 
+export interface Expected {
+  readonly holding: Holding;
+  readonly copy: boolean;
+}
+
 /** What the history says should be at this target: the files, then the archive copies that were not pruned where it was told. */
-export function expectedOf({ holdings }: Found): { readonly holding: Holding; readonly copy: boolean }[] {
+export function expectedOf({ holdings }: Found): Expected[] {
   return [
     ...[...holdings.files.values()].map((holding) => ({ holding, copy: false })),
     ...[...holdings.copies.values()].filter((copy) => !isPrunedHere(copy)).map((holding) => ({ holding, copy: true })),
@@ -201,6 +206,7 @@ export async function restoreFrom(parts: FromTargetParts, target: string, option
     const told = found.told.lines.at(-1);
     const isOurs = told !== undefined && (await state.saves.version(told.version))?.sum === told.sum;
     if (options.at !== undefined && isOurs) return atTime(parts, found, options.at, options);
+    judgeTime(found, options);
     return again(parts, found, options, new Set());
   }
   if (options.prefix !== undefined && options.at === undefined)
@@ -212,6 +218,7 @@ export async function restoreFrom(parts: FromTargetParts, target: string, option
       },
     );
   const found = await lookAtTarget(to, archive, undefined, call);
+  judgeTime(found, options);
   const plan = await planBare(parts, found);
   if (options.dryRun) return { ...plan.report, dry_run: true };
   const release = await state.claims.take("rebuild", "rebuild", { waitMs: 600_000, signal: options.signal });
@@ -226,7 +233,10 @@ export async function restoreFrom(parts: FromTargetParts, target: string, option
     release();
   }
   parts.wake();
-  for (const key of fetched.inTheWay) await parts.saves.saved(parts.rebuild.places.pathOf(key)); // what was here is a version, and is kept
+  for (const key of fetched.inTheWay)
+    await orLeave(key, fetched.left, async () => {
+      await parts.saves.saved(parts.rebuild.places.pathOf(key)); // what was here is a version, and is kept
+    });
   const second = await again(parts, found, { ...options, at: undefined, prefix: undefined }, fetched.exact);
   const then = options.at === undefined ? undefined : await atTime(parts, found, options.at, options);
   const lacking = [...plan.report.missing, ...fetched.missing];
@@ -241,8 +251,29 @@ export async function restoreFrom(parts: FromTargetParts, target: string, option
     missing: missing.filter(({ file, sha256 }) => !isHere.has(`${sha256} ${file}`)),
     changes: [...second.changes, ...(then?.changes ?? [])],
     receipts: [...second.receipts, ...(then?.receipts ?? [])],
-    left: [...second.left, ...(then?.left ?? [])],
+    left: onePerKey([...plan.report.left, ...fetched.left, ...second.left, ...(then?.left ?? [])]),
   };
+}
+
+/** Refuses a time before the history there, and a prefix of which it knows nothing: before anything is written. */
+function judgeTime({ told, to, holdings }: Found, { at, prefix = "" }: FromTargetOptions): void {
+  if (at === undefined) return;
+  const [first] = told.lines.map(({ timestamp }) => timestamp).toSorted();
+  if (first === undefined || first > at)
+    throw new AftersaveError("E_NOT_FOUND", `nothing of the history on ${to.name} was saved by ${at}`, {
+      hint: `It begins at ${first}. Nothing was changed.`,
+    });
+  const isMeant = below(prefix);
+  if (prefix !== "" && !holdings.lines.some(({ file }) => isMeant(file)))
+    throw new AftersaveError("E_NOT_FOUND", `the history on ${to.name} knows no version of ${prefix} or of anything below it`, {
+      hint: "Give a key, or a folder of the data folder. Nothing was changed.",
+    });
+}
+
+/** Whether a key is the prefix or lies below it. */
+function below(prefix: string): (key: Key) => boolean {
+  const folder = prefix.replace(/\/+$/, "");
+  return (key) => folder === "" || key === folder || key.startsWith(`${folder}/`);
 }
 
 /** What the files held at a time, where the whole history is here by now. */
@@ -302,9 +333,23 @@ const reportOf = (found: Found): FromTarget => ({
   left: [],
 });
 
-interface Todo {
-  readonly holding: Holding;
-  readonly copy: boolean;
+/** What is wrong with the name of one file here: the others go on. */
+const ofOneName = new Set(["ENOTDIR", "EISDIR", "EEXIST", "ELOOP", "ENAMETOOLONG", "ENOTEMPTY"]);
+
+/** Does the work for one key; where this disk cannot have it under that name, the key stays as it is. */
+async function orLeave(key: Key, left: Left[], work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    const isOfKey = error instanceof AftersaveError && error.code.startsWith("E_KEY_");
+    if (!isOfKey && !ofOneName.has(errnoOf(error))) throw error;
+    left.push(leftOf(key, error));
+  }
+}
+
+const onePerKey = (left: readonly Left[]): Left[] => [...new Map(left.map((one) => [one.file, one])).values()];
+
+interface Todo extends Expected {
   readonly path: string;
 }
 
@@ -312,8 +357,9 @@ async function planBare(parts: FromTargetParts, found: Found): Promise<{ report:
   const { places, archive, targetsFor } = parts.rebuild;
   const todo: Todo[] = [];
   const missing: Missing[] = [];
+  const left: Left[] = [];
   let here = 0;
-  for (const { holding, copy } of expectedOf(found)) {
+  const look = async ({ holding, copy }: Expected) => {
     const { key, version, sha256 } = holding;
     const lack = (why: Missing["why"]) => missing.push({ file: key, version, sha256, why });
     const place = copy ? places.place(key) : places.savable(key);
@@ -322,22 +368,24 @@ async function planBare(parts: FromTargetParts, found: Found): Promise<{ report:
     else if (sourcesOf(found, key, holding, archive).next().done)
       lack(excuse(found, key, targetsFor) ?? (found.listed.has(key) ? "other" : "absent"));
     else todo.push({ holding, copy, path: place.path });
-  }
+  };
+  for (const expected of expectedOf(found)) await orLeave(expected.holding.key, left, () => look(expected));
   for (const { file, version, sha256 } of found.holdings.heldAside) missing.push({ file, version, sha256, why: "held" });
   const copies = todo.filter(({ copy }) => copy).length;
   const bytes = todo.reduce((sum, { holding }) => sum + holding.size, 0);
   const files = todo.length - copies;
-  return { report: { ...reportOf(found), bare: true, files, copies, bytes, here, missing }, todo };
+  return { report: { ...reportOf(found), bare: true, files, copies, bytes, here, missing, left }, todo };
 }
 
 async function fetchAll(parts: FromTargetParts, found: Found, todo: readonly Todo[], { onProgress }: FromTargetOptions) {
   const { heads, archive, targetsFor } = parts.rebuild;
   const missing: Missing[] = [];
+  const left: Left[] = [];
   const inTheWay: Key[] = [];
   /** Keys that hold here just what they hold there. */
   const exact = new Set<Key>();
   let [files, copies, bytes, done] = [0, 0, 0, 0];
-  await inParallel(todo, found.to.concurrency, async ({ holding, copy, path }) => {
+  const fetch = async ({ holding, copy, path }: Todo) => {
     const { key, version, sha256, size, base } = holding;
     const temporary = besideOf(path, key);
     const came = await fetchContent(found, key, holding, temporary, archive);
@@ -359,8 +407,9 @@ async function fetchAll(parts: FromTargetParts, found: Found, todo: readonly Tod
     if (copy) copies++;
     else files++;
     bytes += size;
-  });
-  return { missing, inTheWay, exact, files, copies, bytes };
+  };
+  await inParallel(todo, found.to.concurrency, (one) => orLeave(one.holding.key, left, () => fetch(one)));
+  return { missing, left, inTheWay, exact, files, copies, bytes };
 }
 
 /** The history as the file that it was; lines of the original's that are there already stay in front. */
@@ -395,26 +444,28 @@ async function compare(
   found: Found,
   { at, prefix = "" }: FromTargetOptions,
   same: ReadonlySet<Key>,
-): Promise<{ changes: Change[]; missing: Missing[]; here: number }> {
-  const below = prefix.replace(/\/+$/, "");
-  const isMeant = (key: Key) => !same.has(key) && (below === "" || key === below || key.startsWith(`${below}/`));
+): Promise<{ changes: Change[]; missing: Missing[]; left: Left[]; here: number }> {
+  const isBelow = below(prefix);
+  const isMeant = (key: Key) => !same.has(key) && isBelow(key);
   const missing: Missing[] = [];
   const changes: Change[] = [];
+  const left: Left[] = [];
   let here = 0;
   const lack = ({ key, version, sha256 }: Holding) =>
     missing.push({ file: key, version, sha256, why: excuse(found, key, targetsFor) ?? "absent" });
-  const look = async (holding: Holding) => {
-    const from = (await digestOfFile(places.savable(holding.key).path))?.sha256 ?? null;
-    if (from === holding.sha256) here++;
-    else changes.push({ ...holding, from });
-  };
+  const look = (holding: Holding) =>
+    orLeave(holding.key, left, async () => {
+      const from = (await digestOfFile(places.savable(holding.key).path))?.sha256 ?? null;
+      if (from === holding.sha256) here++;
+      else changes.push({ ...holding, from });
+    });
   if (at !== undefined) {
     for (const holding of found.holdings.at(at).values()) {
       if (!isMeant(holding.key)) continue;
       if (sourcesOf(found, holding.key, holding, archive).next().done) lack(holding);
       else await look(holding);
     }
-    return { changes, missing, here };
+    return { changes, missing, left, here };
   }
   const { files } = found.holdings;
   const [told, beside] = [versionsOf(found.holdings.lines), versionsOf(found.told.beside)];
@@ -429,13 +480,13 @@ async function compare(
     else if (older !== undefined) {
       if (now === undefined) continue; // it was archived since; nothing is removed at a target
       if (!sourcesOf(found, key, now, archive).next().done) await look(now);
-      else if (statLive(places.savable(key).path)) lack(now);
+      else if (statLive(places.pathOf(key))) lack(now);
       else await look(as(older)); // better than nothing
     } else if (theirs !== undefined) await look(as(theirs));
     else missing.push({ file: key, version: null, sha256, why: "other" });
   }
   for (const holding of found.holdings.files.values()) if (isMeant(holding.key) && !found.listed.has(holding.key)) lack(holding);
-  return { changes, missing, here };
+  return { changes, missing, left, here };
 }
 
 /** Makes new versions of what the target's files hold, or held at a time. */
@@ -447,7 +498,7 @@ async function again(
 ): Promise<FromTarget> {
   const { state, places, archive } = parts.rebuild;
   const { dryRun = false, meta = {}, signal, onProgress } = options;
-  const { changes, missing, here } = await compare(parts, found, options, same);
+  const { changes, missing, left, here } = await compare(parts, found, options, same);
   const told = (some: readonly Change[]) => ({
     ...reportOf(found),
     files: some.length,
@@ -455,10 +506,9 @@ async function again(
     here,
     changes: some.map(({ key, from, sha256, size, version }) => ({ file: key, from, to: sha256, size, version })),
   });
-  if (dryRun) return { ...told(changes), missing, dry_run: true };
+  if (dryRun) return { ...told(changes), missing, left, dry_run: true };
 
   const receipts: Receipt[] = [];
-  const left: Left[] = [];
   const id = parts.newId();
   const who: Meta = {
     ...meta,

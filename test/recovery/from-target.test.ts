@@ -1,5 +1,5 @@
 /** A memory from one target alone: the same tree, the same history, and nothing that the target does not vouch for. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { ownKey, type Key } from "../../src/core/key.ts";
@@ -359,6 +359,37 @@ describe("a target that cannot be trusted", () => {
   });
 });
 
+describe("one name that this disk cannot have", () => {
+  it("a link out of the data folder, a folder or a file in the way keep back that key alone", async () => {
+    const { options, memory, root: first } = await told();
+    await memory.append("Meta/folder.txt", "f");
+    await memory.append("Deep/er/x.txt", "x");
+    await memory.flush();
+    const outside = makeRoot();
+    writeFileSync(outside.at("secret.txt"), "secret");
+    const root = makeRoot();
+    mkdirSync(root.at("Data/Meta/folder.txt"), { recursive: true });
+    symlinkSync(outside.at("secret.txt"), root.at("Data/Meta/a.txt"));
+    writeFileSync(root.at("Data/Deep"), "not a folder");
+    const bare = await root.open(options);
+    const names = ["Deep/er/x.txt", "Meta/a.txt", "Meta/folder.txt"];
+    const plan = await bare.restoreFrom("drive", { dryRun: true });
+    expect(plan.left.map(({ file }) => file).toSorted()).toEqual(names);
+    const done = await bare.restoreFrom("drive");
+    expect(done.left.map(({ file }) => file).toSorted()).toEqual(names);
+    expect(readFileSync(outside.at("secret.txt"), "utf8")).toBe("secret");
+    expect(readFileSync(root.at("Data/Core/b.txt"), "utf8")).toBe("b1\nb2\n");
+    expect(changelogOf(root)).toBe(changelogOf(first));
+    expect((await bare.restoreFrom("drive")).left.map(({ file }) => file).toSorted()).toEqual(names);
+    rmSync(root.at("Data/Meta/a.txt"));
+    rmSync(root.at("Data/Deep"));
+    rmSync(root.at("Data/Meta/folder.txt"), { recursive: true });
+    expect(await bare.restoreFrom("drive")).toMatchObject({ left: [], missing: [], files: 3 });
+    expect(readFileSync(root.at("Data/Meta/a.txt"), "utf8")).toBe("a2");
+    expect(await bare.verify()).toMatchObject({ findings: [] });
+  });
+});
+
 describe("interrupted", () => {
   it("it goes on where it stopped, whatever request fails", async () => {
     const { place, root: first, options } = await told();
@@ -524,6 +555,21 @@ describe("where something is here already", () => {
     const lines = await bare.log("changes");
     expect(lines).toHaveLength(8);
     expect(changelogOf(root).startsWith(changelogOf(first))).toBe(true);
+  });
+});
+
+describe("a time before the history, and a prefix that it does not know", () => {
+  it.each([{ dryRun: true }, { dryRun: false }])("are refused before anything is written: %o", async (how) => {
+    const { options, memory } = await told();
+    const root = bareRoot();
+    const bare = await root.open(options);
+    const early = "2025-01-01T00:00:00.000Z";
+    expect(await codeOf(bare.restoreFrom("drive", { at: early, ...how }))).toBe("E_NOT_FOUND");
+    const late = "2027-01-01T00:00:00.000Z";
+    expect(await codeOf(bare.restoreFrom("drive", { at: late, prefix: "No/where", ...how }))).toBe("E_NOT_FOUND");
+    expect(existsSync(root.at("Data"))).toBe(false);
+    expect(existsSync(root.changelog)).toBe(false);
+    expect(await codeOf(memory.restoreFrom("drive", { at: early, ...how }))).toBe("E_NOT_FOUND");
   });
 });
 
