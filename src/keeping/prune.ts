@@ -5,32 +5,27 @@
  */
 import { unlink } from "node:fs/promises";
 import { dirname } from "node:path";
+import type { Config } from "../config/load.ts";
 import type { Clock } from "../core/clock.ts";
 import { AftersaveError, asAftersaveError, type ErrorCode } from "../core/errors.ts";
 import { foldKey, type Key } from "../core/key.ts";
-import type { Call } from "../core/target.ts";
+import type { Entry } from "../core/target.ts";
 import { actorOf, NO_KEY, type Actor, type Meta } from "../core/version.ts";
 import { fsyncFolder } from "../logs/files.ts";
-import { digestOfFile } from "../memory/content.ts";
 import { identityOf, statLive } from "../memory/live.ts";
-import type { Places } from "../memory/places.ts";
 import { closes, kindOf, type MirrorTarget } from "../mirror/place.ts";
-import type { ArchiveCopy } from "../state/saves.ts";
-import type { State } from "../state/state.ts";
+import type { Mirrored } from "../state/ledger.ts";
+import { createElsewhere, look, type Elsewhere, type ElsewhereParts, type Witness } from "./prune-elsewhere.ts";
 import { PRUNING } from "./pruning.ts";
-import { HERE, type At, type PlanParts, type PrunePlan, type Removal } from "./plan.ts";
+import { HERE, type At, type PrunePlan, type Removal } from "./plan.ts";
 
 /** Where a prune is; tests stop the process there. */
 export type PruneStep = "pruning" | "pruned" | "removed" | "ended";
 
-export interface PruneParts extends Omit<PlanParts, "copies" | "now"> {
-  readonly state: State;
-  readonly places: Places;
+export interface PruneParts extends ElsewhereParts {
+  readonly retention: Config["retention"];
   readonly clock: Clock;
   readonly newId: () => string;
-  readonly open: (name: string) => Promise<MirrorTarget & { readonly concurrency: number }>;
-  /** The place at the target is ours; throws `E_TARGET_IN_USE`. */
-  readonly own: (to: MirrorTarget, call: Call) => Promise<void>;
   /** A line was written, and is due for the log. */
   readonly onLine: () => void;
   readonly step?: ((step: PruneStep) => void | Promise<void>) | undefined;
@@ -92,11 +87,6 @@ const meanwhile = () =>
     hint: "Run the same command again: its new plan says what keeps it.",
   });
 
-const unsafe = () =>
-  new AftersaveError("E_CONTENT_GONE", "no other copy of it is known to be there any more", {
-    hint: "Run `aftersave doctor` and `aftersave verify`; it stays until another copy is verified.",
-  });
-
 /** Does what `plan` says. A copy that may not go any more, cannot go, or was changed by someone is in `left`; the others go. */
 export async function applyPrune(
   parts: PruneParts,
@@ -111,10 +101,11 @@ export async function applyPrune(
     await finishHere(parts, tally);
     const actor = actorOf({ ...meta, tool: meta.tool ?? "aftersave prune" });
     const progress = progressOf(plan.removes.length, options);
-    await pruneHere(parts, plan.removes, actor, tally, progress, options);
+    const elsewhere = createElsewhere(parts, options.signal);
+    await pruneHere(parts, plan.removes, actor, tally, elsewhere, progress, options);
     for (const { name } of targets) {
-      await promise(parts, name, plan.removes, actor, tally);
-      await removeOwed(parts, name, tally, progress, options);
+      const sure = await promise(parts, name, plan.removes, actor, tally, elsewhere);
+      await removeOwed(parts, name, tally, { elsewhere, sure }, progress, options);
     }
     return tally.pruned;
   } finally {
@@ -142,6 +133,20 @@ function progressOf(of: number, { onProgress }: PruneOptions): () => void {
 
 function* batches<T>(all: readonly T[]): Generator<readonly T[]> {
   for (let at = 0; at < all.length; at += LINE) yield all.slice(at, at + LINE);
+}
+
+/** Those that another copy was just seen of; the others stay. */
+async function keptElsewhere(removals: readonly Removal[], from: At, elsewhere: Elsewhere, tally: Tally) {
+  const found = await elsewhere.ask(
+    removals.map(({ copy }) => copy),
+    from,
+  );
+  const sure = new Map<Key, Witness>();
+  for (const [key, is] of found) {
+    if (is instanceof AftersaveError) tally.leave(key, from, is);
+    else sure.set(key, is);
+  }
+  return { sure, going: removals.filter(({ copy }) => sure.has(copy)) };
 }
 
 /** Writes the line that says of these copies that they go; answers those that still may. */
@@ -183,6 +188,7 @@ async function pruneHere(
   removes: readonly Removal[],
   actor: Actor,
   tally: Tally,
+  elsewhere: Elsewhere,
   progress: () => void,
   { signal }: PruneOptions,
 ): Promise<void> {
@@ -206,7 +212,8 @@ async function pruneHere(
         tally.leave(removal.copy, HERE, asAftersaveError(error, `looking at ${removal.copy}`));
       }
     }
-    await removeFiles(parts, await tell(parts, ours, HERE, actor, tally), tally, { seen, progress });
+    const { going } = await keptElsewhere(ours, HERE, elsewhere, tally);
+    await removeFiles(parts, await tell(parts, going, HERE, actor, tally), tally, { seen, progress });
   }
   await state.setMeta(PRUNING, "");
   await step?.("ended");
@@ -220,23 +227,6 @@ async function finishHere(parts: Pick<PruneParts, "state" | "places">, tally: Ta
   for await (const { details } of state.saves.select({ op: "prune", after: Number(mark) }))
     if (details?.prunes?.from === HERE) await removeFiles(parts, details.prunes.copies, tally);
   await state.setMeta(PRUNING, "");
-}
-
-/** A look at a copy's file. */
-interface Looked {
-  readonly is: "ours" | "changed" | "gone";
-  /** The file's identity: while it is the same, so are the bytes. */
-  readonly seen: string;
-}
-
-/** Whether a file is the archive copy that we made. It is read: what someone wrote in its place is theirs, whatever its length and time say. */
-async function look({ places }: Pick<PruneParts, "places">, { key, size, sha256 }: ArchiveCopy): Promise<Looked> {
-  const path = places.pathOf(key);
-  const stats = statLive(path);
-  const seen = identityOf(stats);
-  if (!stats) return { is: "gone", seen };
-  if (!stats.isFile() || stats.size !== BigInt(size)) return { is: "changed", seen };
-  return { is: (await digestOfFile(path))?.sha256 === sha256 ? "ours" : "changed", seen };
 }
 
 /** Removes copies that a line says were pruned here, those that are still ours. `seen`: identities of files that were just read. */
@@ -268,15 +258,28 @@ async function removeFiles(
   for (const folder of folders) await fsyncFolder(folder);
 }
 
-/** Says of copies at a target that they go; from then on nothing counts on them. */
+/** Says of copies at a target that they go; from then on nothing counts on them. Answers where another one of each was seen. */
 async function promise(
   parts: PruneParts,
   target: string,
   removes: readonly Removal[],
   actor: Actor,
   tally: Tally,
-): Promise<void> {
-  for (const batch of batches(removes.filter(({ from }) => from === target))) await tell(parts, batch, target, actor, tally);
+  elsewhere: Elsewhere,
+): Promise<Map<Key, Witness>> {
+  const all = new Map<Key, Witness>();
+  for (const batch of batches(removes.filter(({ from }) => from === target))) {
+    const { sure, going } = await keptElsewhere(batch, target, elsewhere, tally);
+    await tell(parts, going, target, actor, tally);
+    for (const [key, witness] of sure) all.set(key, witness);
+  }
+  return all;
+}
+
+/** What makes it safe to remove from a target: who can be asked, and who was a moment ago. */
+interface Safe {
+  readonly elsewhere: Elsewhere;
+  readonly sure: ReadonlyMap<Key, Witness>;
 }
 
 /** Removes from a target what lines say was pruned there, now or earlier. */
@@ -284,6 +287,7 @@ async function removeOwed(
   parts: PruneParts,
   name: string,
   tally: Tally,
+  safe: Safe,
   progress: () => void,
   { signal }: PruneOptions,
 ): Promise<void> {
@@ -299,7 +303,7 @@ async function removeOwed(
   const remove = async (to: MirrorTarget, key: Key) => {
     try {
       if (stopped) throw stopped;
-      await removeAt(parts, to, key, tally, signal);
+      await removeAt(parts, to, key, tally, safe, signal);
     } catch (error) {
       if (signal?.aborted) throw error;
       const known = asAftersaveError(error, `removing ${key} from ${name}`);
@@ -330,6 +334,7 @@ async function removeAt(
   to: MirrorTarget,
   key: Key,
   tally: Tally,
+  { elsewhere, sure }: Safe,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const { state, step } = parts;
@@ -337,14 +342,14 @@ async function removeAt(
   try {
     const known = await state.ledger.mirrored(to.name, key);
     if (!known) return;
-    if (!(await isElsewhere(parts, to.name, key, known.sha256))) throw unsafe();
-    try {
-      await to.target.remove(key, { expect: known, signal, tries: { used: 1, most: to.attempts } });
-      tally.remove(to.name, known.size);
-    } catch (error) {
-      if (kindOf(error) !== "conflict") throw error;
-      tally.leave(key, to.name, changed(to.target.pathOf(key)));
+    const witness = sure.get(key);
+    if (!witness || !(await elsewhere.stillThere(key, witness))) {
+      const is = (await elsewhere.ask([key], to.name)).get(key);
+      if (is instanceof AftersaveError) throw is;
     }
+    const is = await removeSame(to, known, signal);
+    if (is === "removed") tally.remove(to.name, known.size);
+    if (is === "changed") tally.leave(key, to.name, changed(to.target.pathOf(key)));
     await state.ledger.forget(to.name, [], [key]);
     await step?.("removed");
   } finally {
@@ -352,17 +357,24 @@ async function removeAt(
   }
 }
 
-/** Whether another copy is known to be there: here, and looked at, or on another target that keeps it. */
-async function isElsewhere(parts: PruneParts, target: string, key: Key, sha256: string): Promise<boolean> {
-  const { state, targets } = parts;
-  const copy = await state.saves.archiveCopy(key);
-  if (copy && !copy.pruned && copy.sha256 === sha256 && (await look(parts, copy)).is === "ours") return true;
-  for (const { name } of targets)
-    if (
-      name !== target &&
-      (await state.ledger.mirrored(name, key))?.sha256 === sha256 &&
-      !(await state.copies.prunedAt(name, key))
-    )
-      return true;
-  return false;
+/** Removes what was sent there, also where the place was moved and has other revisions for the same bytes. */
+async function removeSame(
+  { target, attempts }: MirrorTarget,
+  known: Mirrored,
+  signal: AbortSignal | undefined,
+): Promise<"removed" | "gone" | "changed"> {
+  const isSame = ({ rev, id }: Entry) => rev === known.rev && (known.id === undefined || id === known.id);
+  let there = await target.stat(known.key, { signal });
+  if (there && !isSame(there)) {
+    there = await target.stat(known.key, { hash: true, signal });
+    if (there && (there.hash?.algo !== "sha256" || there.hash.hex !== known.sha256)) return "changed";
+  }
+  if (!there) return "gone";
+  try {
+    await target.remove(known.key, { expect: there, signal, tries: { used: 1, most: attempts } });
+    return "removed";
+  } catch (error) {
+    if (kindOf(error) !== "conflict") throw error;
+    return "changed";
+  }
 }

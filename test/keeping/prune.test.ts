@@ -266,6 +266,104 @@ describe("copies on targets", () => {
   });
 });
 
+describe("a copy that a target is to keep is asked for before the one here goes", () => {
+  const only = { "*": { keep_last: 1 } };
+  const drop = ({ places, copies }: Awaited<ReturnType<typeof flushed>>, keys = copies) => {
+    for (const place of [places.drive, places.usb]) for (const key of keys) place.drop(key as Key);
+  };
+
+  test.each<[string, string, (root: Awaited<ReturnType<typeof flushed>>) => void]>([
+    ["gone from every target", "E_TARGET_ABSENT", (root) => drop(root)],
+    [
+      "rotten there at the same length",
+      "E_TARGET_CORRUPT",
+      ({ places, copies, path }) => {
+        for (const place of [places.drive, places.usb])
+          for (const key of copies) place.edit(key as Key, readFileSync(path(key), "latin1").replaceAll("day", "DAY"));
+      },
+    ],
+  ])("%s: it stays, no line says that it went, and it is sent again", async (_, code, damage) => {
+    const root = await flushed(only, 4);
+    const { memory, copies, there, changes } = root;
+    const lines = changes().length;
+    damage(root);
+    const { removed, left, lines: said } = await memory.prune();
+    expect([removed, said, left.map((one) => `${one.from} ${one.code}`)]).toEqual([[], [], Array(3).fill(`here ${code}`)]);
+    expect(copies.every(there)).toBe(true);
+    expect(changes()).toHaveLength(lines);
+    await memory.flush();
+    for (const place of [root.places.drive, root.places.usb])
+      for (const key of copies)
+        expect(Buffer.from(place.objects().find((one) => one.key === key)!.bytes)).toEqual(readFileSync(root.path(key)));
+    expect((await memory.prune()).removed).toMatchObject([{ from: "here", copies: 3 }]);
+  });
+
+  test("one that is gone stays, those that are there go", async () => {
+    const root = await flushed(only, 4);
+    drop(root, [root.copies[1] ?? ""]);
+    const { removed, left } = await root.memory.prune();
+    expect([removed.map(({ copies }) => copies), left.map(({ copy }) => copy)]).toEqual([[2], [root.copies[1]]]);
+    expect(root.copies.map(root.there)).toEqual([false, true, false]);
+  });
+
+  test("a target that cannot be asked, or that proves nothing, keeps nothing for us; another one does", async () => {
+    const root = await flushed(only, 4);
+    await root.memory.close();
+    let asked = 0;
+    const away = () => {
+      asked++;
+      return Promise.reject(new TargetError("transient", "it is not there", { code: "E_TARGET_UNREACHABLE" }));
+    };
+    const off = (place: typeof root.places.drive) => forward(place, { stat: away, read: away });
+    const { drive, usb } = root.places;
+    const alone = await root.open({ targets: { drive: off(drive), usb: off(usb) }, retryBaseMs: 1 });
+    const { removed, left } = await alone.prune();
+    expect([removed, left.map(({ code }) => code)]).toEqual([[], Array(3).fill("E_TARGET_UNREACHABLE")]);
+    expect(root.copies.every(root.there)).toBe(true);
+    expect(asked).toBeLessThan(60); // tries of the first few, not of each
+    await alone.close();
+    const bare = (place: typeof drive) =>
+      forward(place, {
+        stat: async (key, look) => (await place.stat(key, look)) && { ...(await place.stat(key, look))!, hash: undefined },
+      });
+    const unproven = await root.open({ targets: { drive: bare(drive), usb: bare(usb) } });
+    expect((await unproven.prune()).left.map(({ code }) => code)).toEqual(Array(3).fill("E_CONTENT_GONE"));
+    await unproven.close();
+    const half = await root.open({ targets: { drive: off(drive), usb }, retryBaseMs: 1 });
+    expect(await half.prune()).toMatchObject({ removed: [{ from: "here", copies: 3 }], left: [] });
+  });
+
+  test("and so it is before one at another target goes", async () => {
+    const root = await flushed({ "*": { keep_last: 1, on_targets: { usb: { keep_last: 1 } } } }, 3);
+    const { memory, copies, places, at, changes } = root;
+    await memory.prune({ from: "here" });
+    const lines = changes().length;
+    for (const key of copies) places.drive.drop(key as Key);
+    const { removed, left } = await memory.prune({ from: "usb" });
+    expect([removed, left.map(({ from, code }) => `${from} ${code}`)]).toEqual([[], Array(2).fill("usb E_TARGET_ABSENT")]);
+    expect(at("usb")).toEqual(expect.arrayContaining(copies));
+    expect(changes()).toHaveLength(lines);
+  });
+});
+
+describe("a copy at a target", () => {
+  const rule = { "*": { on_targets: { usb: { keep_last: 1 } } } };
+
+  test("that is not there any more is not said to be removed", async () => {
+    const { memory, copies, places } = await flushed(rule, 4);
+    places.usb.drop(copies[0] as Key);
+    expect(await memory.prune()).toMatchObject({ removed: [{ from: "usb", copies: 2 }], left: [] });
+    expect(await memory.prune()).toEqual({ removed: [], lines: [], left: [] });
+  });
+
+  test("with another revision and the same bytes is ours: the place was moved to a new disk", async () => {
+    const { memory, copies, places, path, at } = await flushed(rule, 4);
+    for (const key of copies) places.usb.edit(key as Key, readFileSync(path(key)));
+    expect(await memory.prune()).toMatchObject({ removed: [{ from: "usb", copies: 3 }], left: [] });
+    expect(at("usb").filter((key) => copies.includes(key))).toEqual([]);
+  });
+});
+
 describe("a file in the archive folder that is not ours any more", () => {
   test.each<[string, (path: string) => void]>([
     ["longer", (path) => appendFileSync(path, "mine\n")],
