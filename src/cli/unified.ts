@@ -12,10 +12,15 @@ interface Canvas {
   readonly terminal: boolean;
 }
 
-const caret = (text: string) =>
-  text.replaceAll(/\p{Cc}/gu, (c) =>
-    c === "\t" || c === "\n" ? c : c < " " ? `^${String.fromCharCode(c.charCodeAt(0) + 64)}` : c === "\u007f" ? "^?" : "\uFFFD",
-  );
+/** Control characters, and those that turn the order of a text around, as text: what is under review must not hide itself. */
+function caret(text: string): string {
+  return text.replaceAll(/[^\P{Cc}\t\n]|[\u202A-\u202E\u2066-\u2069]/gu, (c) => {
+    if (c === "\u007F") return "^?";
+    return c < " "
+      ? `^${String.fromCharCode(c.charCodeAt(0) + 64)}`
+      : `<U+${c.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}>`;
+  });
+}
 
 const NO_END = "\\ No newline at end of file";
 
@@ -53,16 +58,17 @@ function hunkText(by: "word" | "line", hunk: Hunk, canvas: Canvas): string {
 
 const value = (of: Json, { terminal }: Canvas) => (terminal ? caret(JSON.stringify(of)) : JSON.stringify(of));
 
-const sideText = (file: string, side: DiffSide | null) =>
-  side === null ? "/dev/null" : `${file}\t${side.timestamp} ${side.version}${side.sha256 === null ? " (nothing)" : ""}`;
+const sideText = (name: string, side: DiffSide | null) =>
+  side === null ? "/dev/null" : `${name}\t${side.timestamp} ${side.version}${side.sha256 === null ? " (nothing)" : ""}`;
 
 const held = (side: DiffSide | null) =>
   side === null || side.sha256 === null ? "nothing" : `${bytes(side.size ?? 0)}, sha256 ${side.sha256}`;
 
 /** The difference, line by line, each with its end; empty when there is none. */
 export function sayDiff(diff: Diff, canvas: Canvas): string {
-  const { file, from, to } = diff;
+  const { from, to } = diff;
   const { paint } = canvas;
+  const file = canvas.terminal ? caret(diff.file) : diff.file;
   const top = `${paint("bold", `--- ${sideText(file, from)}`)}\n${paint("bold", `+++ ${sideText(file, to)}`)}\n`;
   if ((from?.sha256 ?? null) === to.sha256) return "";
   if (diff.by === "none") {
@@ -92,7 +98,7 @@ export function sayAsOf({ as_of, prefix, compared, files }: AsOf, canvas: Canvas
   const where = prefix === "" ? "" : ` of ${prefix}`;
   const when = localTime(as_of);
   if (files.length === 0) return `Nothing${where} is different from what it was at ${when} (${plural(compared, "file")}).\n`;
-  const width = Math.max(...files.map(({ file }) => file.length));
+  const width = Math.max(...new Set(files.map(({ file }) => file.length)));
   const rows = files.map((each) => `${each.change.padEnd(7)}  ${each.file.padEnd(width)}  ${lines(each, canvas)}`);
   const verb = files.length === 1 ? "is" : "are";
   return `${rows.join("\n")}\n${files.length} of ${plural(compared, "file")}${where} ${verb} different from ${when}: +${sum("added")} -${sum("removed")} lines\n`;
