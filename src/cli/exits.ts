@@ -26,5 +26,5 @@ const badness = ({ status, code }: Ended): number => {
 /** 0 when all went well, 3 when some did, else the exit code of the worst. */
 export function exitOfUploads(uploads: readonly Ended[]): number {
   const bad = uploads.map(badness).filter((exit) => exit > 0);
-  return bad.length > 0 && bad.length < uploads.length ? EXIT.partly : Math.max(0, ...bad);
+  return bad.length > 0 && bad.length < uploads.length ? EXIT.partly : Math.max(0, ...new Set(bad));
 }

@@ -100,7 +100,7 @@ function exitOf({ receipts, left }: Restored): number {
   if (left.length === 0) return EXIT.ok;
   if (receipts.length > 0) return EXIT.partly;
   const own = left.map(({ code }) => ERRORS[code].exit);
-  return Math.max(...own.map((exit) => (exit === EXIT.usage ? EXIT.failed : exit)));
+  return Math.max(...new Set(own.map((exit) => (exit === EXIT.usage ? EXIT.failed : exit))));
 }
 
 function sayActor({ chat_name, session_id, origin }: SavesOf): string {

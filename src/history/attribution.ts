@@ -192,7 +192,7 @@ function byUnique(a: readonly string[], b: readonly string[]): Pair[] {
       [i, j] = [x + 1, y + 1];
     }
     if (anchors.length > 0) between(i, iEnd, j, jEnd, level + 1);
-    pairs.push(...tail.toReversed());
+    for (const pair of tail.toReversed()) pairs.push(pair);
   };
   between(0, a.length, 0, b.length, 0);
   return pairs;

@@ -83,7 +83,7 @@ export async function proveRestore(parts: ScratchParts): Promise<ScratchReport> 
       }
     });
     const ms = clock.now() - began;
-    findings.push(...gapsIn(found));
+    for (const gap of gapsIn(found)) findings.push(gap);
     const proven = findings.length === 0 && files > 0;
     if (proven) await state.ledger.setProven(to.name, clock.now(), { files, bytes, ms });
     return { proven, files, bytes, ms, excused, findings };

@@ -78,7 +78,7 @@ export async function hunksByWord(changes: readonly LineChange[], context: numbe
     const parts: Part[] = [];
     const changed = { removed: "", added: "" };
     const flush = async () => {
-      parts.push(...(await diffWords(changed.removed, changed.added)));
+      for (const part of await diffWords(changed.removed, changed.added)) parts.push(part);
       changed.removed = changed.added = "";
     };
     for (const { kind, lines } of group.changes) {

@@ -184,13 +184,22 @@ it("diff --as-of lists what is different from a moment", async () => {
   });
 });
 
+it("blame and diff tell of more lines than a call can have arguments", async () => {
+  const root = makeRoot({});
+  const lines = (of: string) => Array.from({ length: 130_000 }, (_, n) => `${of} ${n}\n`).join("");
+  await saved(root, "Meta/long", lines("line"), lines("other") + lines("line").slice(7));
+  const blame = await run(["blame", "Meta/long"], options(root));
+  expect([blame.code, blame.stderr, blame.stdout.split("\n").length]).toEqual([0, "", 260_000]);
+  expect((await run(["diff", "Meta/long", "--by", "word"], options(root))).stderr).not.toContain("call stack");
+});
+
 const script = ["/usr/bin/script", "/bin/script"].find((path) => existsSync(path));
 
 it.skipIf(script === undefined || process.platform !== "linux")(
   "on a terminal, show keeps what is no plain text from it, and diff shows control characters as text",
   async () => {
     const root = makeRoot({});
-    await saved(root, "Meta/a.txt", "plain\n", "\u001b[2Jgone\n");
+    await saved(root, "Meta/a.txt", "plain\n", "\u001b[2Jgone\u009b1A\u202E\u2067\u007f\n");
     const onTerminal = (...args: string[]) => {
       const out = join(root, "typescript");
       writeFileSync(out, "");
@@ -211,7 +220,10 @@ it.skipIf(script === undefined || process.platform !== "linux")(
     expect(refused).toMatch(/is no plain\s+text, and\s+stdout is a\s+terminal/); // wrapped
     expect(refused).not.toContain("\u001b[2J");
     const diff = onTerminal("diff", "Meta/a.txt");
-    expect(diff).toContain("^[[2Jgone");
+    expect(diff).toContain("^[[2Jgone<U+009B>1A<U+202E><U+2067>^?");
+    expect(diff).not.toMatch(/[\u007f-\u009f\u202E\u2067]/);
+    const blame = onTerminal("blame", "Meta/a.txt");
+    expect(blame).toContain("\uFFFD[2Jgone\uFFFD1A\uFFFD\uFFFD\uFFFD");
     expect(diff).not.toContain("\u001b[2J");
   },
 );

@@ -69,7 +69,7 @@ function who({ chat_name, model, origin }: BlameLine): string {
 function say({ lines }: Blame, { out }: Cli): string {
   const short = shortened(lines.map(({ version }) => version));
   const names = lines.map(who);
-  const wide = Math.max(0, ...names.map((name) => name.length));
+  const wide = Math.max(0, ...new Set(names.map((name) => name.length)));
   const digits = String(lines.length).length;
   return lines
     .map((line, n) => {

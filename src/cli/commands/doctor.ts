@@ -26,7 +26,7 @@ export function define(command: Command, cli: Cli): void {
     },
   ).action(async ({ fix, rebuild }: Flags) => {
     const findings = await examine(cli, fix === true, rebuild === true);
-    cli.told.push(...findings.filter(({ level }) => level !== "ok").map(({ message }) => message));
+    for (const { level, message } of findings) if (level !== "ok") cli.told.push(message);
     const told = (some: readonly Finding[]) => some.map((finding) => say(finding, cli)).join("\n");
     cli.out.answer(
       findings,
@@ -34,7 +34,7 @@ export function define(command: Command, cli: Cli): void {
       () => told(findings.filter(({ level, fixed }) => level !== "ok" && !fixed)),
     );
     const bad = findings.filter(({ level, fixed }) => level === "error" && !fixed);
-    cli.exit = Math.max(EXIT.ok, ...bad.map(({ code }) => (code === null ? EXIT.failed : ERRORS[code].exit)));
+    cli.exit = Math.max(EXIT.ok, ...new Set(bad.map(({ code }) => (code === null ? EXIT.failed : ERRORS[code].exit))));
   });
 }
 

@@ -34,7 +34,7 @@ export function define(command: Command, cli: Cli): void {
     if (counts.taken > 0) await uploadInBackground(cli, memory);
     const { taken, failed } = counts;
     if (!cli.out.json) cli.out.note(`${plural(taken, "event")} taken${failed.length > 0 ? `, ${failed.length} not taken` : ""}`);
-    if (failed.length > 0) cli.exit = taken > 0 ? EXIT.partly : Math.max(...failed);
+    if (failed.length > 0) cli.exit = taken > 0 ? EXIT.partly : Math.max(...new Set(failed));
   });
 }
 
