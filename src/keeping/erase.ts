@@ -449,10 +449,13 @@ export function createEraser(parts: EraseParts): Eraser {
   /** Kept copies that nobody uses, bodies that nobody waits for, stray archive files, and state files that were set aside. */
   const cleanLoose = async (finder: Finder): Promise<void> => {
     const used = new Set<string>();
-    for await (const head of saves.heads()) {
-      used.add(head.base);
-      if (heads.has(head)) await heads.shrink(head.base, head.size);
-    }
+    for await (const { key } of saves.heads())
+      // what a save writes behind the end of a kept copy is no leftover: only between saves can that be told
+      await underKey(key, async () => {
+        const head = await saves.head(key);
+        if (head && !(await saves.intent(key)) && heads.has(head)) await heads.shrink(head.base, head.size);
+      });
+    for await (const { base } of saves.heads()) used.add(base);
     for (const key of await erasure.keys()) for (const { base } of await erasure.linesOf(key)) if (base) used.add(base);
     const known = new Set<string>();
     for await (const copy of saves.archiveCopies()) known.add(places.pathOf(copy.key));
@@ -590,6 +593,7 @@ export function createEraser(parts: EraseParts): Eraser {
             hint: "`aftersave erase --list` shows them.",
           });
         await tombstones.drop(only.erasure);
+        await state.jobs.unblock();
         return only;
       });
     },
