@@ -80,7 +80,7 @@ export const ERRORS = {
     "Theirs is kept in the archive beside ours; nothing is lost.",
   ),
   E_HELD: row(5, "the guard holds this save until a person decides", "The new content is kept as a held version."),
-  E_ERASED: row(5, "the save brings back what was erased"),
+  E_ERASED: row(5, "what was erased is brought back, by a save or by an upload"),
   E_BLOCKED: row(5, "a rule keeps this file from leaving the machine", kept),
   E_TARGET_IN_USE: row(5, "another memory root owns this place", kept),
   E_TARGET_DISABLED: row(1, "the target is not enabled", kept),

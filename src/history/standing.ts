@@ -65,7 +65,7 @@ async function copiesOf({ saves }: StandingParts, version: Version): Promise<Cop
 }
 
 function standingOf({ state, code }: Job, isHeld: boolean): Standing {
-  if (code === "E_BLOCKED") return "blocked";
+  if (code === "E_BLOCKED" || code === "E_ERASED") return "blocked";
   if (isHeld || code === "E_HELD") return "held";
   return state;
 }

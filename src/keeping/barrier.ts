@@ -1,5 +1,6 @@
 /**
- * Keeps erased text from coming back: a save through us is refused, a change by others is kept from the targets.
+ * Keeps erased text from coming back: a save through us is refused, a change by others is kept from the targets, and so is
+ * every copy of it, whatever was decided of the change.
  * @module
  */
 import { AftersaveError } from "../core/errors.ts";
@@ -10,14 +11,16 @@ import { readPieces } from "../memory/content.ts";
 import type { Guard, NewContent } from "../memory/guard.ts";
 import type { Heads } from "../memory/heads.ts";
 import { Moved, type Journal, type NewBytes } from "../memory/journal.ts";
+import type { ContentOf } from "../mirror/gate.ts";
 import type { Erasure } from "../state/erasure.ts";
-import type { Intent } from "../state/saves.ts";
+import type { Intent, Saves } from "../state/saves.ts";
 import type { Tombstone, Tombstones } from "./tombstone.ts";
 
 export interface BarrierParts {
   readonly tombstones: Tombstones;
   readonly heads: Heads;
   readonly erasure: Pick<Erasure, "swaps">;
+  readonly saves: Pick<Saves, "archiveCopy">;
   /** Ends what an erasure that died left of a key, whose claim the caller holds. */
   readonly finishKey: (key: Key) => Promise<void>;
 }
@@ -25,6 +28,10 @@ export interface BarrierParts {
 export interface Barrier {
   journal(inner: Journal): Journal;
   guard(inner: Guard): Guard;
+  /** The last gate in front of every target: throws `E_ERASED` for what holds erased text. */
+  content(inner: ContentOf): ContentOf;
+  /** The tombstone whose text these bytes hold. */
+  holds(key: Key, chunks: Chunks): Promise<Tombstone | undefined>;
 }
 
 /** A content is looked through in pieces of this size. */
@@ -44,21 +51,29 @@ const contentOf = (content: NewContent): Chunks => {
   return content instanceof Uint8Array ? one(content) : readPieces(content.path, 0, content.size);
 };
 
-export function createBarrier({ tombstones, heads, erasure, finishKey }: BarrierParts): Barrier {
+export function createBarrier({ tombstones, heads, erasure, saves, finishKey }: BarrierParts): Barrier {
   /** The first tombstone whose text is in `chunks`, or begins in what stands before them. */
   const hitIn = async (key: Key, before: Buffer, chunks: Chunks): Promise<Tombstone | undefined> => {
     const keep = Math.max(0, tombstones.reach() - 1);
-    let [window, old] = [before, before.length];
-    const look = async () => tombstones.hit(window, key, old);
+    let [pieces, size, old]: [Uint8Array[], number, number] = [[before], before.length, before.length];
+    const look = async (window: Buffer) => tombstones.hit(window, key, old);
     for await (const chunk of chunks) {
-      window = Buffer.concat([window, chunk]);
-      if (window.length < WINDOW) continue;
-      const found = await look();
+      pieces.push(chunk.slice()); // some hand out one buffer again and again
+      size += chunk.length;
+      if (size < WINDOW) continue;
+      const window = Buffer.concat(pieces);
+      const found = await look(window);
       if (found) return found;
-      window = window.subarray(Math.max(0, window.length - keep));
-      old = window.length;
+      pieces = [window.subarray(Math.max(0, window.length - keep))];
+      size = old = Math.min(window.length, keep);
     }
-    return look();
+    return look(Buffer.concat(pieces));
+  };
+
+  const holds = async (key: Key, chunks: Chunks): Promise<Tombstone | undefined> => {
+    if (tombstones.all().length === 0) return undefined;
+    const file = (await saves.archiveCopy(key))?.file ?? key;
+    return hitIn(file, Buffer.alloc(0), chunks);
   };
 
   const inActor = async (key: Key, actor: Actor): Promise<Tombstone | undefined> => {
@@ -85,7 +100,10 @@ export function createBarrier({ tombstones, heads, erasure, finishKey }: Barrier
 
   const held = (details: Details | null | undefined, { id }: Tombstone): Details => ({
     ...details,
-    alarms: [...(details?.alarms ?? []), { rule: "erased", says: `it brings back what was erased (erasure ${id})` }],
+    alarms: [
+      ...(details?.alarms ?? []),
+      { rule: "erased", says: `it brings back what was erased (erasure ${id}): erase it again, or lift that` },
+    ],
     held: true,
   });
 
@@ -112,8 +130,29 @@ export function createBarrier({ tombstones, heads, erasure, finishKey }: Barrier
         return inner.keepAside(save, prev, details);
       },
     }),
+    holds,
+    content: (inner) => async (job) => {
+      for (;;) {
+        const content = await inner(job);
+        if (!content || tombstones.all().length === 0) return content;
+        try {
+          const hit = await holds(job.key, content.source.open());
+          if (hit) throw kept(job.key, hit);
+          return content;
+        } catch (error) {
+          // another content came while this one was read
+          if ((await inner(job))?.source.sha256 === content.source.sha256) throw error;
+        }
+      }
+    },
   };
 }
+
+const kept = (key: Key, { id, at }: Tombstone) =>
+  new AftersaveError("E_ERASED", `${key} holds what was erased at ${at} (erasure ${id}): it came back from outside`, {
+    hint: `It stays on this machine. Erase it again, here too: \`aftersave erase\` with the same text or key. If it was erased by mistake, \`aftersave erase --lift ${id.slice(-6)}\` lets it out.`,
+    details: { erasure: id },
+  });
 
 const refused = (key: Key, { id, at }: Tombstone) =>
   new AftersaveError("E_ERASED", `this save of ${key} brings back what was erased at ${at} (erasure ${id})`, {

@@ -91,6 +91,7 @@ export function createErasing({ state, heads, stateDir, clock }: ErasingParts): 
       tombstones,
       heads,
       erasure: state.erasure,
+      saves: state.saves,
       finishKey: async (key: Key) => (await eraser()).finishKey(key),
     }),
     async begin(parts) {

@@ -122,7 +122,7 @@ export function createGate({ secrets, state, clock, contentOf, keyOf }: GatePart
     },
     room: {
       async secrets(text) {
-        const jobs = await state.jobs.blocked();
+        const jobs = (await state.jobs.blocked()).filter(({ code }) => code === "E_BLOCKED");
         const keys = text === undefined ? [...new Set(jobs.map(({ key }) => key))] : [keyOf(text)];
         const files: FileSecrets[] = [];
         for (const key of keys) {

@@ -62,7 +62,7 @@ interface Turn {
 }
 
 /** These say nothing of the target. */
-const ofTheFile: ReadonlySet<ErrorCode> = new Set(["E_CONFLICT", "E_BLOCKED", "E_HELD"]);
+const ofTheFile: ReadonlySet<ErrorCode> = new Set(["E_CONFLICT", "E_BLOCKED", "E_ERASED", "E_HELD"]);
 
 function elsewhere(error: unknown): undefined {
   if (!(error instanceof AftersaveError) || error.code !== "E_BUSY") throw error;

@@ -40,6 +40,8 @@ interface StatusConflict {
 interface StatusBlocked {
   readonly target: string;
   readonly file: string;
+  /** `E_BLOCKED`: it seems to hold a secret. `E_ERASED`: it holds what was erased. */
+  readonly code: ErrorCode | null;
   readonly notes: string;
 }
 
@@ -50,7 +52,7 @@ export interface Status {
   readonly held: number;
   /** Uploads that wait until what is held in their files is settled. */
   readonly held_uploads: number;
-  /** Uploads that are kept here because their files seem to hold a secret. */
+  /** Uploads that are kept here because their files seem to hold a secret, or hold what was erased. */
   readonly blocked: number;
   /** These uploads, oldest first. `notes` names what was found by rule and place. */
   readonly blocked_list: readonly StatusBlocked[];
@@ -114,7 +116,7 @@ export async function statusOf(state: State, targets: readonly StatusTarget[]): 
   const conflicts = await state.ledger.conflicts();
   return {
     blocked: blocked.length,
-    blocked_list: blocked.map(({ target, key, notes }) => ({ target, file: key, notes })),
+    blocked_list: blocked.map(({ target, key, code, notes }) => ({ target, file: key, code, notes })),
     files: await state.saves.countHeads(),
     pending: sum("pending"),
     failed: sum("failed") - blocked.length,

@@ -7,7 +7,7 @@ import { archiveKey, type ArchiveFolder, type Key } from "../core/key.ts";
 import type { Clock } from "../core/clock.ts";
 import type { Outcome, UploadStatus } from "../core/outcome.ts";
 import { uploadLine } from "../core/outcome.ts";
-import type { Call, Entry, Guard, Source, Tries } from "../core/target.ts";
+import type { Call, Chunks, Entry, Guard, Source, Tries } from "../core/target.ts";
 import type { Job } from "../state/jobs.ts";
 import type { Mirrored } from "../state/ledger.ts";
 import type { State } from "../state/state.ts";
@@ -26,6 +26,8 @@ export interface UploadParts {
   readonly peers: Peers;
   /** The bytes of a job as they may leave this machine; undefined when the key holds nothing any more. */
   readonly contentOf: ContentOf;
+  /** Whether bytes that lie at a target hold what was erased. */
+  readonly isErased: (key: Key, chunks: Chunks) => Promise<boolean>;
 }
 
 const ROUNDS = 6;
@@ -46,7 +48,7 @@ export interface Uploader {
   upload(to: MirrorTarget, job: Job, options: UploadOptions): Promise<Outcome>;
 }
 
-export function createUploader({ state, clock, archive, owner, peers, contentOf }: UploadParts): Uploader {
+export function createUploader({ state, clock, archive, owner, peers, contentOf, isErased }: UploadParts): Uploader {
   const { ledger, saves } = state;
 
   /** What someone else put in our place, kept under an archive name beside ours before ours is written. */
@@ -73,6 +75,14 @@ export function createUploader({ state, clock, archive, owner, peers, contentOf 
     }
   };
 
+  /** What was erased and lies there again, a disk that was brought back, goes for good; false when that is not what lies there. */
+  const purged = async ({ target }: MirrorTarget, key: Key, remote: Entry, call: Call): Promise<boolean> => {
+    if (!(await target.read(key, (chunks) => isErased(key, chunks), call))) return false;
+    await target.remove(key, { ...call, expect: remote });
+    await target.purge?.(key, call);
+    return true;
+  };
+
   /** The guard failed: what is there decides whether it is ours, or someone else's to be kept first. */
   const settle = async (to: MirrorTarget, job: Job, body: Source, known: Mirrored | undefined, call: Call) => {
     const remote = await to.target.stat(job.key, { ...call, hash: true });
@@ -82,6 +92,8 @@ export function createUploader({ state, clock, archive, owner, peers, contentOf 
       return { entry: remote, notes: ["the same bytes were already there"] };
     const ours = (await saves.everHeld(job.key, sha256)) || (await ledger.maskedOf(job.key, sha256)) !== undefined;
     if (sha256 === known?.sha256 || ours) return { expect: remote, notes: ["an older version of ours was there"] };
+    if (await purged(to, job.key, remote, call))
+      return { expect: "absent" as const, notes: ["what was erased lay there again; it was removed for good"] };
     const writer = await peers.whose(to, job.key, sha256, call);
     const aside = await keepAside(to, job.key, remote, writer !== undefined, call);
     const whose = writer === undefined ? "someone else's content" : "a joined writer's version";
@@ -188,7 +200,9 @@ export function createUploader({ state, clock, archive, owner, peers, contentOf 
       notes: known.hint === undefined ? known.message : `${known.message}. ${known.hint}`,
       code: known.code,
     });
-    const canPass = !(["E_KEY_TWIN", "E_ARCHIVE_CHANGED", "E_TARGET_UNSUPPORTED", "E_BLOCKED"] as string[]).includes(known.code);
+    const canPass = !(["E_KEY_TWIN", "E_ARCHIVE_CHANGED", "E_TARGET_UNSUPPORTED", "E_BLOCKED", "E_ERASED"] as string[]).includes(
+      known.code,
+    );
     await state.jobs.park(job, {
       code: known.code,
       notes: result.notes,
@@ -258,6 +272,7 @@ const statusOfCode: Partial<Record<ErrorCode, UploadStatus>> = {
   E_TOKEN_MISSING: "token_missing",
   E_CONFLICT: "conflict",
   E_BLOCKED: "blocked",
+  E_ERASED: "blocked",
 };
 
 const owing = (to: MirrorTarget, key: Key) =>

@@ -53,7 +53,7 @@ export interface Jobs {
   counts(): Promise<{ target: string; state: Job["state"]; n: number; oldest: number }[]>;
   /** What waits until a held version is settled: how much, and since when. */
   held(): Promise<{ readonly n: number; readonly oldest: number | null }>;
-  /** Work that a rule keeps here (`E_BLOCKED`), oldest first. */
+  /** Work that a rule, or an erasure, keeps here (`E_BLOCKED`, `E_ERASED`), oldest first. */
   blocked(): Promise<Job[]>;
   /** The rules changed: what they kept here may be looked at again. Answers how much that is. */
   unblock(): Promise<number>;
@@ -141,13 +141,18 @@ export function createJobs(db: Database, now: () => number): Jobs {
       return { n: Number(row?.["n"]), oldest: oldest === null ? null : Number(oldest) };
     },
     async blocked() {
-      return db.prepare("SELECT * FROM jobs WHERE state = 'failed' AND code = 'E_BLOCKED' ORDER BY id").all().map(toJob);
+      return db
+        .prepare("SELECT * FROM jobs WHERE state = 'failed' AND code IN ('E_BLOCKED', 'E_ERASED') ORDER BY id")
+        .all()
+        .map(toJob);
     },
     async unblock() {
       return db.transaction(
         () =>
           db
-            .prepare("UPDATE jobs SET state = 'pending', run_at = 0, can_pass = 1 WHERE state = 'failed' AND code = 'E_BLOCKED'")
+            .prepare(
+              "UPDATE jobs SET state = 'pending', run_at = 0, can_pass = 1 WHERE state = 'failed' AND code IN ('E_BLOCKED', 'E_ERASED')",
+            )
             .run().changes,
       );
     },

@@ -70,6 +70,7 @@ suite("block, which is the default", () => {
     expect(status.blocked_list).toEqual([
       {
         target: "drive",
+        code: "E_BLOCKED",
         file: expect.stringMatching(/^Archive\//) as string,
         notes: expect.stringContaining("github-token at 2:12") as string,
       },

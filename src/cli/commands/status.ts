@@ -47,7 +47,7 @@ function verdict(
     return [false, `A person must decide: ${conflicts > 0 ? plural(conflicts, "conflict") : `${held} held`}.`];
   if (enabled.some(({ code }) => code === "E_TARGET_IN_USE"))
     return [false, "A person must decide: another memory root owns a target's place."];
-  if (blocked > 0) return [false, `A person must decide: ${plural(blocked, "upload")} kept here, for what looks like a secret.`];
+  if (blocked > 0) return [false, `A person must decide: ${plural(blocked, "upload")} kept here, for what they hold.`];
   if (failed > 0) return [false, `Not safe: ${plural(failed, "upload")} failed.`];
   if (exit !== 0) return [false, "Not safe: uploads have been pending for too long, or a log cannot be written."];
   if (enabled.every(({ same_device }) => same_device === true))
@@ -111,9 +111,19 @@ function sayConflicts({ conflict_list: all }: Status, memory: Memory): string[] 
 function sayBlocked({ blocked_list: all }: Status): string[] {
   if (all.length === 0) return [];
   return [
-    ...all.slice(0, SHOWN).map(({ file, target }) => `  ${file} is not sent to ${target}`),
+    ...all
+      .slice(0, SHOWN)
+      .map(
+        ({ file, target, code }) =>
+          `  ${file} is not sent to ${target}${code === "E_ERASED" ? ": it holds what was erased" : ""}`,
+      ),
     ...(all.length > SHOWN ? [`  and ${all.length - SHOWN} more`] : []),
-    "`aftersave secrets` says what was found, where, and what can be done.",
+    ...(all.some(({ code }) => code === "E_BLOCKED")
+      ? ["`aftersave secrets` says what was found, where, and what can be done."]
+      : []),
+    ...(all.some(({ code }) => code === "E_ERASED")
+      ? ["What was erased came back from outside: erase it again, or let it back in with `aftersave erase --lift ID`."]
+      : []),
   ];
 }
 
