@@ -83,6 +83,12 @@ export function judgeReplacement({ before, kept, empties, breaks }: Measured, ru
   ];
 }
 
+/** Alarms of a content of `size` bytes where the file held `before` when the same session first took something away from it. */
+export function judgeErosion(before: number, size: number, { keepBytes }: GuardRules): Alarm[] {
+  if (before < LEAST.bytes || size >= before * keepBytes) return [];
+  return [says("shrink", `step by step, ${size} of ${before} bytes are kept by one session (${percent(size / before)})`)];
+}
+
 /** What one session took away from one zone within the window, the save in question included. */
 export interface Spree {
   readonly zone: string;

@@ -7,7 +7,7 @@ import { createHash } from "node:crypto";
 import { closeSync, openSync, readSync } from "node:fs";
 import type { Clock } from "../core/clock.ts";
 import { AftersaveError } from "../core/errors.ts";
-import { DEFAULT_GUARD, judgeReplacement, type GuardRules, type Policy } from "../core/guard.ts";
+import { DEFAULT_GUARD, DEFAULT_SPREE, judgeReplacement, type GuardRules, type Policy } from "../core/guard.ts";
 import { zoneOf, type Key } from "../core/key.ts";
 import type { Source } from "../core/target.ts";
 import { actorIn, type Actor, type Alarm, type Details, type SaveOp, type Version } from "../core/version.ts";
@@ -28,9 +28,17 @@ export type NewContent = Uint8Array | { readonly path: string; readonly size: nu
 export interface Proposal {
   readonly key: Key;
   readonly op: SaveOp;
-  readonly head: Head;
+  /** Undefined: the key holds nothing. */
+  readonly head: Head | undefined;
   readonly content: NewContent;
   readonly actor: Actor;
+}
+
+/** What the guard says of a save. */
+export interface Judged {
+  readonly alarms: readonly Alarm[];
+  /** The version with what is lost; there wherever there is an alarm. */
+  readonly before: string | undefined;
 }
 
 /** A save that waits for a person's decision. */
@@ -71,8 +79,11 @@ export interface Guard {
   policy(key: Key): Policy;
   /** Versions that stand in the file and wait for a decision, oldest first: as long as there is one, nothing of the key goes out. */
   waiting(key: Key): Promise<readonly string[]>;
-  /** What looks like damage in the save; nothing where the zone's policy is off. */
-  judge(proposal: Proposal): Promise<Alarm[]>;
+  /**
+   * What looks like damage in the save; nothing where the zone's policy is off. One that begins a key anew is measured against what
+   * the key held when it was removed a moment ago.
+   */
+  judge(proposal: Proposal): Promise<Judged>;
   /**
    * Keeps the save aside: its content first, then the line that says so. The file stays as it is. A save that waits already is
    * kept once.
@@ -162,6 +173,30 @@ export function createGuard(parts: GuardParts): Guard {
     return undefined;
   };
 
+  /** What the key held when it was removed, if that was a moment ago and no person's decision. */
+  const removed = async (key: Key, { spree }: GuardRules): Promise<Version | undefined> => {
+    const last = await saves.headAt(key, Number.MAX_SAFE_INTEGER);
+    const { windowMs } = spree ?? DEFAULT_SPREE;
+    if (!last || last.sha256 !== null || last.prev_sha256 === null || !["archive", "external"].includes(last.op))
+      return undefined;
+    if (Date.parse(last.timestamp) < clock.now() - windowMs) return undefined;
+    return guarding.versionWith(key, last.prev_sha256);
+  };
+
+  const judgeBeginning = async (key: Key, content: NewContent, zone: GuardRules): Promise<Judged> => {
+    const before = content === null ? undefined : await removed(key, zone);
+    if (content === null || !before) return { alarms: [], before: undefined };
+    const now = measurable(content);
+    const was = await contentOf(before).catch((error: unknown) => {
+      if (error instanceof AftersaveError) return undefined; // nobody has it any more: then its size speaks
+      throw error;
+    });
+    if (was) return { alarms: judgeReplacement(await measure(was, now, key), zone), before: before.version };
+    const amounts = (bytes: number) => ({ bytes, lines: 0, headings: 0, items: 0 });
+    const sizes = { before: amounts(before.size ?? 0), kept: amounts(now.size), empties: now.size === 0, breaks: false };
+    return { alarms: judgeReplacement(sizes, zone), before: before.version };
+  };
+
   const keep = async (version: string, content: NewContent) => {
     try {
       if (content instanceof Uint8Array) await heads.create(version, content, 0o600);
@@ -177,7 +212,8 @@ export function createGuard(parts: GuardParts): Guard {
     waiting: (key) => decisions.standing(key),
     async judge({ key, head, content, actor }) {
       const zone = rules(key);
-      if (zone.policy === "off") return [];
+      if (zone.policy === "off") return { alarms: [], before: undefined };
+      if (!head) return judgeBeginning(key, content, zone);
       const alarms: Alarm[] = [];
       const size = content === null ? 0 : measurable(content).size;
       if (content !== null) {
@@ -186,9 +222,14 @@ export function createGuard(parts: GuardParts): Guard {
         const before = { size: head.size, bytes: small, open: () => readPieces(path, 0, head.size) };
         alarms.push(...judgeReplacement(await measure(before, measurable(content), key), zone));
       }
+      const { spree } = zone;
       // what grew was worked on
-      if (zone.spree && size <= head.size) alarms.push(...(await sprees.judge(key, actor, head.size - size, zone.spree)));
-      return alarms;
+      if (spree && size <= head.size) {
+        alarms.push(...(await sprees.judge(key, actor, head.size - size, spree)));
+        if (content !== null && alarms.length === 0)
+          alarms.push(...(await sprees.judgeSteps(key, actor, size, { ...zone, spree })));
+      }
+      return { alarms, before: head.version };
     },
     async keepAside({ key, op, content, actor }, prev, details) {
       const source = content === null ? null : sourceOf(content);

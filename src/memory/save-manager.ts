@@ -381,7 +381,10 @@ export class SaveManager {
 
   async #append(held: Held, bytes: Uint8Array, actor: Actor): Promise<Receipt> {
     const { place, head } = held;
-    if (!head) return this.#writeWhole(place, undefined, bytes, "append", actor);
+    if (!head) {
+      const details = await this.#guarded({ key: place.key, op: "append", head, content: bytes, actor });
+      return this.#writeWhole(place, head, bytes, "append", actor, details);
+    }
     if (bytes.length === 0) return this.#unchanged(place, head, null);
     const state = (await this.#stateOf(held, head)).copy().update(bytes);
     const content: Content = { base: head.base, sha256: state.copy().digest("hex"), size: head.size + bytes.length };
@@ -433,7 +436,7 @@ export class SaveManager {
     const { key } = place;
     if (head && holdsAlready(head, content)) return this.#unchanged(place, head, null);
     if (isStale(head, options.if_sha256)) return this.#merge(held, content, actor, options.if_sha256 ?? null);
-    const details = head ? await this.#guarded({ key, op: "replace", head, content, actor }) : null;
+    const details = await this.#guarded({ key, op: "replace", head, content, actor });
     if (!(content instanceof Uint8Array)) return this.#replaceSpooled(held, content, actor, "replace", details);
     return this.#writeWhole(place, head, content, "replace", actor, details);
   }
@@ -467,20 +470,19 @@ export class SaveManager {
   /** What the guard says of a save; where the zone's policy is to hold it, the save is kept aside and ends here. */
   async #guarded(proposal: Proposal, details: Details = {}): Promise<Details | null> {
     const { guard } = this.#parts;
-    const alarms = await guard.judge(proposal);
+    const { alarms, before } = await guard.judge(proposal);
     if (alarms.length === 0) return null;
     if (guard.policy(proposal.key) === "hold") await this.#holdBack(proposal, proposal.head, { ...details, alarms });
-    return { alarms, about: [proposal.head.version] };
+    return { alarms, ...(before !== undefined && { about: [before] }) };
   }
 
   /** The same where the file is written already. */
-  async #noticed(proposal: Proposal | undefined): Promise<Details | null> {
-    if (!proposal) return null;
+  async #noticed(proposal: Proposal): Promise<Details | null> {
     const { guard } = this.#parts;
-    const alarms = await guard.judge(proposal);
+    const { alarms, before } = await guard.judge(proposal);
     if (alarms.length === 0) return null;
     const held = guard.policy(proposal.key) === "hold" ? { held: true as const } : {};
-    return { alarms, about: [proposal.head.version], ...held };
+    return { alarms, ...(before !== undefined && { about: [before] }), ...held };
   }
 
   async #holdBack(save: Omit<Proposal, "head">, prev: Head | undefined, details: Details): Promise<never> {
@@ -575,7 +577,7 @@ export class SaveManager {
       warnings.push(`the file was said to be changed by ${claimed}, but its bytes say ${did}; recorded as external`);
     if (!head && (await this.#parts.saves.head(key)))
       warnings.push("the kept copy of what the file held before was removed by someone; that content is lost");
-    const noticed = (content: NewContent) => this.#noticed(head && { key, op, head, content, actor });
+    const noticed = (content: NewContent) => this.#noticed({ key, op, head, content, actor });
     if (look.kind === "absent") {
       const details = await noticed(null);
       const intent = await this.#intent(op, key, head, null, actor, false, this.#parts.newId(), details);

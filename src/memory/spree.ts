@@ -3,7 +3,7 @@
  * @module
  */
 import type { Clock } from "../core/clock.ts";
-import { judgeSpree, needsTotal, type SpreeRules } from "../core/guard.ts";
+import { judgeErosion, judgeSpree, needsTotal, type GuardRules, type SpreeRules } from "../core/guard.ts";
 import { zoneOf, type Key } from "../core/key.ts";
 import type { Actor, Alarm } from "../core/version.ts";
 import type { Guarding, Taken } from "../state/guarding.ts";
@@ -18,6 +18,11 @@ export interface SpreeParts {
 export interface Sprees {
   /** Alarms of a save that takes `bytes` away from `key`, as one of those that its actor did lately. */
   judge(key: Key, actor: Actor, bytes: number, rules: SpreeRules): Promise<Alarm[]>;
+  /**
+   * Alarms of a replace that leaves `size` bytes in `key`, beside what its actor held there before it began to take away lately. What
+   * an alarm was said of, or a person decided, is a new beginning.
+   */
+  judgeSteps(key: Key, actor: Actor, size: number, rules: GuardRules & { readonly spree: SpreeRules }): Promise<Alarm[]>;
 }
 
 /** With more groups than this, those that took nothing lately are let go. */
@@ -33,21 +38,23 @@ interface Group {
   /** So many of the first ones are forgotten. */
   gone: number;
   bytes: number;
-  readonly files: Map<Key, number>;
+  readonly files: Map<Key, Taken[]>;
 }
 
 function add(group: Group, one: Taken): void {
   group.taken.push(one);
   group.bytes += one.bytes;
-  group.files.set(one.file, (group.files.get(one.file) ?? 0) + 1);
+  const ofFile = group.files.get(one.file);
+  if (ofFile) ofFile.push(one);
+  else group.files.set(one.file, [one]);
 }
 
 function forget(group: Group, since: number): void {
   for (let one = group.taken[group.gone]; one && one.at < since; one = group.taken[++group.gone]) {
     group.bytes -= one.bytes;
-    const left = (group.files.get(one.file) ?? 1) - 1;
-    if (left === 0) group.files.delete(one.file);
-    else group.files.set(one.file, left);
+    const ofFile = group.files.get(one.file);
+    ofFile?.shift();
+    if (ofFile?.length === 0) group.files.delete(one.file);
   }
   if (group.gone * 2 <= group.taken.length) return;
   group.taken.splice(0, group.gone);
@@ -60,7 +67,7 @@ export function createSprees({ guarding, clock, windowMs }: SpreeParts): Sprees 
 
   const groupOf = (key: Key, actor: Actor): Group => {
     const name = `${zoneOf(key)}\n${whoOf(actor)}`;
-    const group = groups.get(name) ?? { taken: [], gone: 0, bytes: 0, files: new Map<Key, number>() };
+    const group = groups.get(name) ?? { taken: [], gone: 0, bytes: 0, files: new Map<Key, Taken[]>() };
     groups.set(name, group);
     return group;
   };
@@ -84,6 +91,17 @@ export function createSprees({ guarding, clock, windowMs }: SpreeParts): Sprees 
       const spree = { zone: zoneOf(key), files: group.files.size + (group.files.has(key) ? 0 : 1), bytes: group.bytes + bytes };
       const total = needsTotal(spree) ? group.bytes + (await guarding.bytesOf(spree.zone)) : 0;
       return judgeSpree(spree, total, rules);
+    },
+    async judgeSteps(key, actor, size, rules) {
+      await look();
+      const group = groupOf(key, actor);
+      forget(group, clock.now() - rules.spree.windowMs);
+      const steps = group.files.get(key) ?? [];
+      const [first] = steps;
+      if (!first || judgeErosion(first.before, size, rules).length === 0) return [];
+      const judged = (await guarding.judgedAt(key, first.place - 1)) ?? 0;
+      const since = steps.find(({ place }) => place > judged);
+      return since ? judgeErosion(since.before, size, rules) : [];
     },
   };
 }

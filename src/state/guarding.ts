@@ -14,6 +14,8 @@ export interface Taken {
   /** When it was, in milliseconds since 1970. */
   readonly at: number;
   readonly actor: Actor;
+  /** Bytes that the key held before. */
+  readonly before: number;
   /** Bytes that it took away. */
   readonly bytes: number;
 }
@@ -24,6 +26,8 @@ export interface Guarding {
    * time `since`, as far as it is among the last few thousand lines.
    */
   taken(place: number | undefined, since: number): Promise<{ readonly taken: readonly Taken[]; readonly place: number }>;
+  /** The newest line behind `place` that an alarm of what `file` came to hold stands in, or that a person decided. */
+  judgedAt(file: Key, place: number): Promise<number | undefined>;
   /** Bytes that the keys of a zone hold. */
   bytesOf(zone: string): Promise<number>;
   /** The newest version with which `file` came to hold these bytes. */
@@ -58,10 +62,19 @@ export function createGuarding(db: Database): Guarding {
           file: row["file"] as Key,
           at: Date.parse(String(row["timestamp"])),
           actor: JSON.parse(String(row["actor"])) as Actor,
+          before: Number(row["before"] ?? 0),
           bytes: Number(row["before"] ?? 0) - Number(row["size"] ?? 0),
         }))
         .filter(({ bytes }) => bytes >= 0);
       return { taken, place: last };
+    },
+    async judgedAt(file, place) {
+      return number(
+        `SELECT max(place) AS n FROM versions WHERE file = ? AND place > ?
+           AND (op IN ('accept', 'reject', 'restore') OR (op <> 'hold' AND details ->> '$.alarms' IS NOT NULL))`,
+        file,
+        place,
+      );
     },
     async bytesOf(zone) {
       const sum = "SELECT sum(size) AS n FROM heads WHERE";

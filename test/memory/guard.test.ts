@@ -1,5 +1,5 @@
 /** What looks like damage is accepted and said, or held; ordinary work is left alone. */
-import { truncateSync } from "node:fs";
+import { truncateSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { logLines } from "../../scripts/campaign/root.ts";
@@ -160,6 +160,102 @@ describe("a spree", () => {
     const alarms = [];
     for (let n = 0; n < 4; n++) alarms.push(rulesOf((await memory.archive(`Meta/${n}.md`)).alarms));
     expect(alarms).toEqual([[], [], ["spree"], ["spree"]]);
+  });
+});
+
+/** A clock that stands still until it is told otherwise. */
+const clockAt = (text: string) => {
+  let now = Date.parse(text);
+  return { now: () => now, sleep: () => Promise.resolve(), pass: (ms: number) => void (now += ms) };
+};
+
+describe("a file that begins anew a moment after it was removed", () => {
+  it.each(["append", "replace"] as const)("is measured against what it held: %s", async (op) => {
+    const { memory } = await roots.fresh();
+    const before = await memory.replace(KEY, NOTES);
+    await memory.archive(KEY, { session_id: "s" });
+    const receipt = await memory[op](KEY, "tiny", { session_id: "s" });
+    expect(rulesOf(receipt.alarms)).toContain("shrink");
+    expect(receipt.warnings.join()).toContain(`(${before.version}) is pinned`);
+    expect((await memory.append(KEY, "more\n")).alarms).toEqual([]);
+    await memory.archive(KEY);
+    expect((await memory[op](KEY, "other\n")).alarms).toEqual([]); // what was removed now was tiny
+  });
+
+  it("also when others did it", async () => {
+    const { memory, data } = await guarded("hold");
+    const before = await memory.replace(KEY, NOTES);
+    unlinkSync(data(KEY));
+    await memory.sweep();
+    writeFileSync(data(KEY), "tiny");
+    await memory.sweep();
+    const [held] = await memory.held();
+    expect(held).toMatchObject({ file: KEY, applied: true, size: 4 });
+    expect(rulesOf(held?.alarms ?? [])).toContain("shrink");
+    expect(await memory.unpin(before.version)).toMatchObject({ guarded: true });
+  });
+
+  it("is kept aside where saves are held, and can be accepted", async () => {
+    const { memory } = await guarded("hold");
+    await memory.replace(KEY, NOTES);
+    await memory.archive(KEY);
+    expect(await codeOf(memory.append(KEY, "tiny"))).toBe("E_HELD");
+    const [held] = await memory.held();
+    expect(held).toMatchObject({ op: "append", applied: false, size: 4, prev_sha256: null });
+    expect((await memory.status()).files).toBe(0);
+    expect(await memory.accept(held?.version ?? "")).toMatchObject({ receipt: { sha256: sha256("tiny") } });
+    await memory.replace("Meta/other.md", NOTES);
+    await memory.archive("Meta/other.md");
+    expect(await codeOf(memory.append("Meta/other.md", NOTES))).toBe("accepted");
+  });
+
+  it("is said nothing of an hour later, nor when a person removed it", async () => {
+    const clock = clockAt("2026-04-13T18:00:00Z");
+    const memory = await roots.open(roots.make({}), { clock });
+    await memory.replace(KEY, NOTES);
+    await memory.archive(KEY);
+    clock.pass(3_600_000);
+    expect((await memory.append(KEY, "tiny")).alarms).toEqual([]);
+    const { version } = await memory.replace("Meta/other.md", NOTES);
+    await memory.undo({ versions: [version] });
+    expect((await memory.append("Meta/other.md", "tiny")).alarms).toEqual([]);
+  });
+});
+
+describe("a file that one session wears away", () => {
+  const sixty = Array.from({ length: 60 }, (_, n) => `line ${n} of what is known\n`);
+  const of = (n: number) => sixty.slice(0, n).join("");
+  const session = { session_id: "s" };
+
+  it("is told by what it held before the first step", async () => {
+    const { memory } = await guarded("hold");
+    await memory.replace(KEY, of(60), session);
+    await memory.replace(KEY, of(31), session);
+    for (const n of [16, 9, 5, 3, 2, 1]) expect(await codeOf(memory.replace(KEY, of(n), session))).toBe("E_HELD");
+    const [held] = await memory.held();
+    expect(held?.alarms[0]?.says).toMatch(/^step by step, \d+ of \d+ bytes are kept by one session/);
+    await memory.accept(held?.version ?? "");
+    expect((await memory.replace(KEY, of(15), session)).alarms).toEqual([]); // a person decided: it begins anew
+  });
+
+  it("is told again only when as much is gone again, and not to others or later", async () => {
+    const clock = clockAt("2026-04-13T18:00:00Z");
+    const memory = await roots.open(roots.make({}), { clock });
+    await memory.replace(KEY, of(60));
+    const steps = async (...to: number[]) => {
+      const alarms = [];
+      for (const n of to) alarms.push((await memory.replace(KEY, of(n), session)).alarms.length);
+      return alarms;
+    };
+    expect(await steps(40, 32, 28, 27, 26)).toEqual([0, 0, 1, 0, 0]);
+    await memory.replace(KEY, of(60));
+    clock.pass(600_001);
+    expect(await steps(40, 31)).toEqual([0, 0]);
+    clock.pass(600_001);
+    expect(await steps(28, 20)).toEqual([0, 0]);
+    await memory.replace("Meta/other.md", of(60));
+    await memory.replace("Meta/other.md", of(40), { session_id: "one" });
+    expect((await memory.replace("Meta/other.md", of(28), { session_id: "two" })).alarms).toEqual([]);
   });
 });
 
