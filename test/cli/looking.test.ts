@@ -62,7 +62,10 @@ it("show answers one document with --json: text as text, the rest as base64", as
   });
   const now = (await ask(["show", "Meta/a.txt"], options(root))).answer;
   expect([now["version"], now["content"], now["content_base64"]]).toEqual([second!.version, undefined, "/wA="]);
-  expect((await ask(["show", "Meta/a.txt", "--at", first!.timestamp], options(root))).answer["content"]).toBe("é\n");
+  const then = await ask(["show", "Meta/a.txt", "--at", first!.timestamp], options(root));
+  expect([then.answer["content"], then.answer["at"], then.stderr]).toEqual(["é\n", first!.timestamp, ""]);
+  const said = await run(["show", "Meta/a.txt", "--at", first!.timestamp], options(root));
+  expect([said.stdout, said.stderr]).toEqual(["é\n", `--at: ${first!.timestamp.slice(0, 19).replace("T", " ")} (local time)\n`]);
 });
 
 it("show takes what stands behind the last @ for a version, unless a file has that name", async () => {

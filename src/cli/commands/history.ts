@@ -16,7 +16,7 @@ import {
 } from "../../index.ts";
 import { exits, type Cli } from "../cli.ts";
 import { printable, shortened } from "../short.ts";
-import { timeOf } from "../times.ts";
+import { noteTime, timeOf } from "../times.ts";
 import { bytes, localTime, plural } from "../words.ts";
 
 interface Flags {
@@ -59,6 +59,8 @@ export function define(command: Command, cli: Cli): void {
     const since = flags.since === undefined ? undefined : await timeOf(flags.since, "--since");
     const until = flags.until === undefined ? undefined : await timeOf(flags.until, "--until");
     const memory = await cli.memory();
+    noteTime(cli.out, "--since", since);
+    noteTime(cli.out, "--until", until);
     const { chat, tag, model, session, origin, before, open, grouped, held } = flags;
     const where = whereOf(memory, text);
     const query = { ...where, chat, tag, model, session, origin, since, until, limit, before, open, grouped, held };

@@ -7,7 +7,7 @@ import type { Command } from "commander";
 import { AftersaveError, type Shown } from "../../index.ts";
 import { exits, type Cli } from "../cli.ts";
 import { pour } from "../pour.ts";
-import { timeOf } from "../times.ts";
+import { noteTime, timeOf } from "../times.ts";
 import { versionOf } from "../version-of.ts";
 import { bytes } from "../words.ts";
 
@@ -28,7 +28,7 @@ export function define(command: Command, cli: Cli): void {
         "<KEY[@VERSION]>",
         "key or path; the version as an id, its last four or more characters, or -N: the Nth before now",
       )
-      .option("--at <time>", 'what it held at that time: ISO 8601, yesterday, "2h ago"'),
+      .option("--at <time>", 'what it held at that time: ISO 8601, "2h ago", or yesterday (a day is its beginning)'),
     {
       0: "done",
       1: "it holds or held nothing, or the content is kept nowhere any more",
@@ -38,8 +38,9 @@ export function define(command: Command, cli: Cli): void {
     const time = at === undefined ? undefined : await timeOf(at, "--at");
     const memory = await cli.memory();
     const { key, version } = versionOf(memory, text);
+    noteTime(cli.out, "--at", time);
     const shown = await memory.show(key, { version, at: time });
-    if (cli.out.json) cli.out.answer(await documentOf(shown), () => "");
+    if (cli.out.json) cli.out.answer({ ...(await documentOf(shown)), ...(time && { at: time.toISOString() }) }, () => "");
     else {
       if (process.stdout.isTTY) await checkPrintable(shown);
       await pour(shown.open(), cli.out);

@@ -6,7 +6,7 @@ import { type Command, Option } from "commander";
 import { ORIGINS, type Origin } from "../../index.ts";
 import type { Cli } from "../cli.ts";
 import { asPlanned, carryOut, type PlanFlags } from "../plan.ts";
-import { timeOf } from "../times.ts";
+import { noteTime, timeOf } from "../times.ts";
 
 interface Flags extends PlanFlags {
   readonly session?: string;
@@ -34,6 +34,7 @@ export function define(command: Command, cli: Cli): void {
   ).action(async (versions: string[], { session, chat, since, reason, tool, origin, ...flags }: Flags) => {
     const from = since === undefined ? undefined : await timeOf(since, "--since");
     const memory = await cli.memory();
+    noteTime(cli.out, "--since", from);
     const plan = await memory.planUndo({
       versions: versions.length > 0 ? versions : undefined,
       session_id: session,
