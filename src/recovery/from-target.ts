@@ -9,7 +9,7 @@ import { dirname, join } from "node:path";
 import { AftersaveError, errnoOf, TargetError } from "../core/errors.ts";
 import { assertSavable, isArchiveKey, OWN_FOLDER, parseKey, type ArchiveFolder, type Key } from "../core/key.ts";
 import type { Call, Entry } from "../core/target.ts";
-import { changelogLine, type Details, type Meta, type Version } from "../core/version.ts";
+import { changelogLine, movesHead, NO_KEY, type Details, type Meta, type Version } from "../core/version.ts";
 import { adopt } from "../logs/adopt.ts";
 import { LOG_MODE } from "../logs/files.ts";
 import { digestOfFile, readPieces } from "../memory/content.ts";
@@ -20,14 +20,20 @@ import type { SaveManager } from "../memory/save-manager.ts";
 import { sha256Of, type MirrorTarget } from "../mirror/place.ts";
 import type { Content } from "../state/saves.ts";
 import type { Range } from "../state/segments.ts";
+import { whereTheyLie } from "./beside.ts";
 import type { Bringing } from "./bringing.ts";
 import { fetchTo, inParallel, type Wanted } from "./fetch.ts";
 import { holdingsOf, isPrunedHere, type Holding, type Holdings } from "./holdings.ts";
 import { changes as changing, leftOf, type Left, type RestorePlan } from "./plan.ts";
 import { rebuild, type RebuildParts } from "./rebuild.ts";
-import { readTold, type BadLine, type Told, type ToldWriter } from "./told.ts";
+import { readTold, type BadLine, type Told, type ToldMemory, type ToldWriter } from "./told.ts";
 
 export interface FromTargetOptions {
+  /**
+   * Whose history, where several memory roots write: the id of one, or a unique ending of at least four characters. Left out: ours
+   * where it is there, else that of the place's owner.
+   */
+  readonly memory?: string | undefined;
   /** What the files held at this ISO time. */
   readonly at?: string | undefined;
   /** Only keys that begin so. */
@@ -53,6 +59,24 @@ export interface Missing {
   readonly why: "absent" | "other" | "held" | "elsewhere" | "pruned" | "taken";
 }
 
+/** A file there that the restored history does not name. */
+export interface NotOurs {
+  readonly file: Key;
+  /** Whose history names it; null: nobody's. */
+  readonly memory_root: string | null;
+}
+
+/** A version of a machine that went on by itself, whose content does not come. */
+export interface NotBrought {
+  readonly file: Key;
+  readonly version: string;
+  readonly timestamp: string;
+  readonly sha256: string;
+  readonly size: number;
+  /** The name of a file at the target that begins with its bytes; null: they were not found there. */
+  readonly at: Key | null;
+}
+
 /** A file that becomes what the target holds. */
 export interface FromChange {
   readonly file: Key;
@@ -76,8 +100,16 @@ export interface FromTarget {
   readonly until: string | null;
   readonly writers: readonly ToldWriter[];
   readonly gaps: readonly Range[];
-  /** Lines of a machine that went on by itself: its files come as new versions, its history does not. */
+  /** All memory roots that write there. */
+  readonly memories: readonly ToldMemory[];
+  /** Lines of a machine that went on by itself: what its files hold there now comes as new versions, its history does not. */
   readonly beside: number;
+  /** Its versions whose content does not come, and is in no version of ours. */
+  readonly not_brought: readonly NotBrought[];
+  /** What is not taken over of the history there, because this folder has one of its own: lines and archive copies. Null: all of it is. */
+  readonly not_taken: { readonly lines: number; readonly copies: number } | null;
+  /** Files there that are none of this memory's, and stay there. */
+  readonly not_ours: readonly NotOurs[];
   readonly bad: readonly BadLine[];
   /** To be fetched, or fetched: files, archive copies, and their bytes. */
   readonly files: number;
@@ -117,15 +149,16 @@ export interface Found {
   readonly call: Call;
 }
 
-/** Reads a target's history and lists its files; with `writer`, the history that this one tells. */
+/** Reads a target's history and lists its files; with `writer`, the history that this one tells; `memory`: as a person names it. */
 export async function lookAtTarget(
   to: Found["to"],
   archive: ArchiveFolder,
   memoryRoot: string | undefined,
   call: Call,
   writer?: string,
+  memory?: string,
 ): Promise<Found> {
-  const told = await readTold(to.target, { memoryRoot, writer, archive, concurrency: to.concurrency, call });
+  const told = await readTold(to.target, { memoryRoot, memory, writer, archive, concurrency: to.concurrency, call });
   const listed = new Map<string, Entry>();
   for await (const entry of to.target.list("", call)) if (!entry.key.startsWith(`${OWN_FOLDER}/`)) listed.set(entry.key, entry);
   return { to, told, holdings: holdingsOf(told.lines), listed, call };
@@ -202,12 +235,15 @@ export async function restoreFrom(parts: FromTargetParts, target: string, option
   const call = { signal: options.signal };
   const isBare = async () => (await state.saves.last()) === undefined;
   if (!(await isBare())) {
-    const found = await lookAtTarget(to, archive, await ourRootAt(parts, to, call), call);
+    const { memory } = options;
+    const root = memory === undefined ? await ourRootAt(parts, to, call) : undefined;
+    const found = await lookAtTarget(to, archive, root, call, undefined, memory);
+    const report = await reportOf(parts, found, options);
     const told = found.told.lines.at(-1);
     const isOurs = told !== undefined && (await state.saves.version(told.version))?.sum === told.sum;
-    if (options.at !== undefined && isOurs) return atTime(parts, found, options.at, options);
+    if (options.at !== undefined && isOurs) return atTime(parts, report, options.at, options);
     judgeTime(found, options);
-    return again(parts, found, options, new Set());
+    return again(parts, found, report, options, new Set());
   }
   if (options.prefix !== undefined && options.at === undefined)
     throw new AftersaveError(
@@ -217,9 +253,10 @@ export async function restoreFrom(parts: FromTargetParts, target: string, option
         hint: `Run \`aftersave restore --from ${target}\`; files that you do not want can be archived then.`,
       },
     );
-  const found = await lookAtTarget(to, archive, undefined, call);
+  const found = await lookAtTarget(to, archive, undefined, call, undefined, options.memory);
   judgeTime(found, options);
-  const plan = await planBare(parts, found);
+  const report = await reportOf(parts, found, {});
+  const plan = await planBare(parts, found, report);
   if (options.dryRun) return { ...plan.report, dry_run: true };
   const release = await state.claims.take("rebuild", "rebuild", { waitMs: 600_000, signal: options.signal });
   let fetched: Awaited<ReturnType<typeof fetchAll>>;
@@ -237,8 +274,8 @@ export async function restoreFrom(parts: FromTargetParts, target: string, option
     await orLeave(key, fetched.left, async () => {
       await parts.saves.saved(parts.rebuild.places.pathOf(key)); // what was here is a version, and is kept
     });
-  const second = await again(parts, found, { ...options, at: undefined, prefix: undefined }, fetched.exact);
-  const then = options.at === undefined ? undefined : await atTime(parts, found, options.at, options);
+  const second = await again(parts, found, report, { ...options, at: undefined, prefix: undefined }, fetched.exact);
+  const then = options.at === undefined ? undefined : await atTime(parts, report, options.at, options);
   const lacking = [...plan.report.missing, ...fetched.missing];
   const named = new Set(lacking.map(({ file }) => file));
   const missing = [...lacking, ...second.missing.filter(({ file, version }) => version === null && !named.has(file))];
@@ -249,6 +286,8 @@ export async function restoreFrom(parts: FromTargetParts, target: string, option
     copies: fetched.copies,
     bytes: fetched.bytes,
     missing: missing.filter(({ file, sha256 }) => !isHere.has(`${sha256} ${file}`)),
+    not_brought: second.not_brought,
+    not_ours: second.not_ours,
     changes: [...second.changes, ...(then?.changes ?? [])],
     receipts: [...second.receipts, ...(then?.receipts ?? [])],
     left: onePerKey([...plan.report.left, ...fetched.left, ...second.left, ...(then?.left ?? [])]),
@@ -277,10 +316,10 @@ function below(prefix: string): (key: Key) => boolean {
 }
 
 /** What the files held at a time, where the whole history is here by now. */
-async function atTime(parts: FromTargetParts, found: Found, at: string, options: FromTargetOptions): Promise<FromTarget> {
+async function atTime(parts: FromTargetParts, report: FromTarget, at: string, options: FromTargetOptions): Promise<FromTarget> {
   const { prefix = "", dryRun, meta, signal } = options;
   const told = (plan: RestorePlan): FromTarget => ({
-    ...reportOf(found),
+    ...report,
     files: plan.files,
     bytes: plan.bytes,
     changes: plan.actions.filter(changing).map(({ file, now, becomes, restores }) => ({
@@ -309,29 +348,88 @@ async function ourRootAt({ rebuild: { state, archive } }: FromTargetParts, to: F
     if (error instanceof AftersaveError && error.code === "E_HISTORY") return undefined;
     throw error;
   });
-  return told === undefined || (own !== undefined && told.others.includes(own)) ? own : told.memoryRoot;
+  return told === undefined || (own !== undefined && told.memories.some(({ memory_root }) => memory_root === own))
+    ? own
+    : told.memoryRoot;
 }
 
-const reportOf = (found: Found): FromTarget => ({
-  target: found.to.name,
-  memory_root: found.told.memoryRoot,
-  bare: false,
-  dry_run: false,
-  versions: found.told.lines.length,
-  until: found.told.lines.at(-1)?.timestamp ?? null,
-  writers: found.told.writers,
-  gaps: found.told.gaps,
-  beside: found.told.beside.length,
-  bad: found.told.bad,
-  files: 0,
-  copies: 0,
-  bytes: 0,
-  here: 0,
-  missing: [],
-  changes: [],
-  receipts: [],
-  left: [],
-});
+/** What is told of the target before anything is compared. */
+async function reportOf(parts: FromTargetParts, found: Found, { prefix }: FromTargetOptions): Promise<FromTarget> {
+  const { saves } = parts.rebuild.state;
+  const { to, told } = found;
+  const own = await saves.rootId();
+  const copies = expectedOf(found).filter(({ copy }) => copy).length;
+  return {
+    target: to.name,
+    memory_root: told.memoryRoot,
+    bare: false,
+    dry_run: false,
+    versions: told.lines.length,
+    until: told.lines.at(-1)?.timestamp ?? null,
+    writers: told.writers,
+    memories: told.memories,
+    gaps: told.gaps,
+    beside: told.beside.length,
+    not_brought: await notBrought(parts, found, own, below(prefix ?? "")),
+    not_taken: own === undefined || own === told.memoryRoot ? null : { lines: told.lines.length, copies },
+    not_ours: notOurs(parts, found, below(prefix ?? "")),
+    bad: told.bad,
+    files: 0,
+    copies: 0,
+    bytes: 0,
+    here: 0,
+    missing: [],
+    changes: [],
+    receipts: [],
+    left: [],
+  };
+}
+
+/** Files there that the history does not name. */
+function notOurs({ rebuild: { archive } }: FromTargetParts, { told, holdings, listed }: Found, isMeant: (key: Key) => boolean) {
+  const named = new Set<Key>([...holdings.lines, ...told.beside].map(({ file }) => file));
+  const theirs: NotOurs[] = [];
+  for (const entry of listed.values()) {
+    const key = memoryKey(entry.key, archive);
+    if (key === undefined || !isMeant(key)) continue;
+    const root = told.foreign.get(key) ?? null;
+    if (!named.has(key) || (root !== null && !holdings.files.has(key))) theirs.push({ file: key, memory_root: root });
+  }
+  return theirs;
+}
+
+/**
+ * Versions of this memory that another machine made by itself: not those whose content a version of ours has, nor those that are
+ * what their file there holds now, which come.
+ */
+async function notBrought(
+  { rebuild: { state, archive } }: FromTargetParts,
+  found: Found,
+  own: string | undefined,
+  isMeant: (key: Key) => boolean,
+): Promise<NotBrought[]> {
+  const { told, listed } = found;
+  const isHere = async ({ version, sum }: Version) => (await state.saves.version(version))?.sum === sum;
+  const ours: Version[] = [];
+  const theirs: Version[] = [];
+  const last = told.lines.at(-1);
+  const allHere = own !== told.memoryRoot || (last !== undefined && (await isHere(last))); // each line names the one before
+  for (const line of told.lines) (allHere || (await isHere(line)) ? ours : theirs).push(line);
+  for (const line of told.beside) ((await isHere(line)) ? ours : theirs).push(line);
+  const known = versionsOf(ours);
+  const lost = theirs.flatMap((line) => {
+    const { file, sha256, size, version, timestamp } = line;
+    if (!movesHead(line) || file === NO_KEY || sha256 === null || size === null || !isMeant(file)) return [];
+    return known.get(file)?.has(sha256) ? [] : [{ file, version, timestamp, sha256, size }];
+  });
+  if (lost.length === 0) return [];
+  const lie = await whereTheyLie(found, lost, archive);
+  return lost
+    .map((one) => ({ ...one, at: lie.get(one.sha256) ?? null }))
+    .filter(({ file, size, at }) => at !== file || listed.get(file)?.size !== size);
+}
+
+const onePerKey = (left: readonly Left[]): Left[] => [...new Map(left.map((one) => [one.file, one])).values()];
 
 /** What is wrong with the name of one file here: the others go on. */
 const ofOneName = new Set(["ENOTDIR", "EISDIR", "EEXIST", "ELOOP", "ENAMETOOLONG", "ENOTEMPTY"]);
@@ -347,13 +445,11 @@ async function orLeave(key: Key, left: Left[], work: () => Promise<void>): Promi
   }
 }
 
-const onePerKey = (left: readonly Left[]): Left[] => [...new Map(left.map((one) => [one.file, one])).values()];
-
 interface Todo extends Expected {
   readonly path: string;
 }
 
-async function planBare(parts: FromTargetParts, found: Found): Promise<{ report: FromTarget; todo: Todo[] }> {
+async function planBare(parts: FromTargetParts, found: Found, report: FromTarget): Promise<{ report: FromTarget; todo: Todo[] }> {
   const { places, archive, targetsFor } = parts.rebuild;
   const todo: Todo[] = [];
   const missing: Missing[] = [];
@@ -374,7 +470,7 @@ async function planBare(parts: FromTargetParts, found: Found): Promise<{ report:
   const copies = todo.filter(({ copy }) => copy).length;
   const bytes = todo.reduce((sum, { holding }) => sum + holding.size, 0);
   const files = todo.length - copies;
-  return { report: { ...reportOf(found), bare: true, files, copies, bytes, here, missing, left }, todo };
+  return { report: { ...report, bare: true, files, copies, bytes, here, missing, left }, todo };
 }
 
 async function fetchAll(parts: FromTargetParts, found: Found, todo: readonly Todo[], { onProgress }: FromTargetOptions) {
@@ -444,12 +540,13 @@ async function compare(
   found: Found,
   { at, prefix = "" }: FromTargetOptions,
   same: ReadonlySet<Key>,
-): Promise<{ changes: Change[]; missing: Missing[]; left: Left[]; here: number }> {
+): Promise<{ changes: Change[]; missing: Missing[]; left: Left[]; strangers: NotOurs[]; here: number }> {
   const isBelow = below(prefix);
   const isMeant = (key: Key) => !same.has(key) && isBelow(key);
   const missing: Missing[] = [];
   const changes: Change[] = [];
   const left: Left[] = [];
+  const strangers: NotOurs[] = [];
   let here = 0;
   const lack = ({ key, version, sha256 }: Holding) =>
     missing.push({ file: key, version, sha256, why: excuse(found, key, targetsFor) ?? "absent" });
@@ -465,7 +562,7 @@ async function compare(
       if (sourcesOf(found, holding.key, holding, archive).next().done) lack(holding);
       else await look(holding);
     }
-    return { changes, missing, left, here };
+    return { changes, missing, left, strangers, here };
   }
   const { files } = found.holdings;
   const [told, beside] = [versionsOf(found.holdings.lines), versionsOf(found.told.beside)];
@@ -483,24 +580,32 @@ async function compare(
       else if (statLive(places.pathOf(key))) lack(now);
       else await look(as(older)); // better than nothing
     } else if (theirs !== undefined) await look(as(theirs));
-    else missing.push({ file: key, version: null, sha256, why: "other" });
+    else if (now !== undefined && found.told.foreign.has(key))
+      await look(now); // theirs lies over ours, which was kept aside
+    else if (now !== undefined || beside.has(key)) missing.push({ file: key, version: null, sha256, why: "other" });
+    else strangers.push({ file: key, memory_root: found.told.foreign.get(key) ?? null });
   }
   for (const holding of found.holdings.files.values()) if (isMeant(holding.key) && !found.listed.has(holding.key)) lack(holding);
-  return { changes, missing, left, here };
+  return { changes, missing, left, strangers, here };
 }
 
 /** Makes new versions of what the target's files hold, or held at a time. */
 async function again(
   parts: FromTargetParts,
   found: Found,
+  report: FromTarget,
   options: FromTargetOptions,
   same: ReadonlySet<Key>,
 ): Promise<FromTarget> {
   const { state, places, archive } = parts.rebuild;
   const { dryRun = false, meta = {}, signal, onProgress } = options;
-  const { changes, missing, left, here } = await compare(parts, found, options, same);
+  const { changes, missing, left, strangers, here } = await compare(parts, found, options, same);
+  const known = new Set(report.not_ours.map(({ file }) => file));
+  const not_ours = [...report.not_ours, ...strangers.filter(({ file }) => !known.has(file))];
   const told = (some: readonly Change[]) => ({
-    ...reportOf(found),
+    ...report,
+    not_ours,
+    not_brought: report.not_brought.filter(({ file, sha256 }) => !some.some((one) => one.key === file && one.sha256 === sha256)),
     files: some.length,
     bytes: some.reduce((sum, { size }) => sum + size, 0),
     here,

@@ -24,6 +24,19 @@ export interface ToldWriter {
   readonly lines: number;
 }
 
+/** A memory root that writes there. */
+export interface ToldMemory {
+  /** Its id: the one of its first version. */
+  readonly memory_root: string;
+  /** Whether the place's marker names it. */
+  readonly owner: boolean;
+  /** Of its writers, as far as they say. */
+  readonly hosts: readonly string[];
+  /** Whole lines of its history, and the time of the newest. */
+  readonly lines: number;
+  readonly until: string | null;
+}
+
 /** A line of a segment that is not what was written. */
 export interface BadLine {
   readonly segment: Key;
@@ -40,8 +53,10 @@ export interface Told {
   readonly gaps: readonly Range[];
   /** Writers of this memory root. */
   readonly writers: readonly ToldWriter[];
-  /** Memory roots that write there too. */
-  readonly others: readonly string[];
+  /** All memory roots that write there, this one among them. */
+  readonly memories: readonly ToldMemory[];
+  /** Keys that the others' histories name, and whose they are. */
+  readonly foreign: ReadonlyMap<Key, string>;
   /** Whole lines of this memory root that are not in `lines`: of a machine that went on by itself. */
   readonly beside: readonly Version[];
   readonly bad: readonly BadLine[];
@@ -50,6 +65,8 @@ export interface Told {
 export interface TellOptions {
   /** Whose history; left out: that of the memory root whose place it is. */
   readonly memoryRoot?: string | undefined;
+  /** The same as a person says it: an id, or a unique ending of at least four characters. */
+  readonly memory?: string | undefined;
   /** Only what this writer tells. */
   readonly writer?: string | undefined;
   readonly archive: ArchiveFolder;
@@ -67,9 +84,10 @@ interface Read {
   readonly writers: Set<string>;
 }
 
-const noHistory = (target: Target, what: string) =>
+const noHistory = (target: Target, what: string, hint?: string) =>
   new AftersaveError("E_HISTORY", `${target.pathOf(`${OWN_FOLDER}/` as Key)} ${what}`, {
-    hint: "Check the target's `root` in paths.json. Files that lie there without a history can be copied by hand and saved.",
+    hint:
+      hint ?? "Check the target's `root` in paths.json. Files that lie there without a history can be copied by hand and saved.",
   });
 
 /** Whether every key of a line is one that aftersave would have taken, and every copy's one that it would have made. */
@@ -98,12 +116,13 @@ function isOurs({ file, archived_as, details }: Version, archive: ArchiveFolder)
 }
 
 /**
- * The history of one memory root at a target. Throws `E_HISTORY` when the place tells none, and what the target throws.
+ * The history of one memory root at a target. Throws `E_HISTORY` when the place tells none, `E_USAGE` when none or several
+ * there are meant by `memory`, and what the target throws.
  * Lines that are not whole are left out and named; so is a line that names a file which no save could have had.
  */
 export async function readTold(
   target: Target,
-  { memoryRoot, writer, archive, concurrency, call = {} }: TellOptions,
+  { memoryRoot, memory, writer, archive, concurrency, call = {} }: TellOptions,
 ): Promise<Told> {
   const segments: Segment[] = [];
   const folders = new Set<string>();
@@ -159,7 +178,9 @@ export async function readTold(
   });
   writers.sort((a, b) => (a.writer < b.writer ? -1 : 1));
 
-  const wanted = memoryRoot ?? (await rootAt(target, writers, call));
+  const owner = await ownerOf({ target }, call);
+  const memories = memoriesOf(writers, [...lines.values()], owner);
+  const wanted = memory === undefined ? (memoryRoot ?? rootAt(target, memories, owner)) : chosenOf(memories, memory);
   const mine = writers.filter((one) => one.memory_root === wanted && (writer === undefined || one.writer === writer));
   const names = new Set(mine.map(({ writer }) => writer));
   const told = [...lines.values()].filter((read) => [...read.writers].some((name) => names.has(name)));
@@ -167,26 +188,63 @@ export async function readTold(
     throw noHistory(target, `holds no history of ${writer === undefined ? "" : "this machine for "}the memory root ${wanted}`);
   const { chosen, gaps } = choose(told, wanted);
   const sums = new Set(chosen.map(({ sum }) => sum));
-  const others = writers.map(({ memory_root }) => memory_root).filter((root) => root !== null && root !== wanted);
+  const rootOf = new Map(writers.map(({ writer: name, memory_root }) => [name, memory_root]));
+  const foreign = new Map<Key, string>();
+  for (const { version, writers: tellers } of lines.values())
+    for (const name of tellers) {
+      const root = rootOf.get(name) ?? null;
+      if (root !== null && root !== wanted && version.file !== NO_KEY) foreign.set(version.file, root);
+    }
   return {
     memoryRoot: wanted,
     lines: chosen,
     gaps,
     writers: mine,
-    others: [...new Set(others)] as string[],
+    memories,
+    foreign,
     beside: told.map(({ version }) => version).filter(({ sum }) => !sums.has(sum)),
     bad: bad.filter(({ segment }) => names.has(ownParts.exec(segment)?.[1] ?? "")),
   };
 }
 
+function memoriesOf(writers: readonly ToldWriter[], lines: readonly Read[], owner: string | null | undefined): ToldMemory[] {
+  const roots = new Set(writers.map(({ memory_root }) => memory_root).filter((root) => root !== null));
+  return [...roots].map((root) => {
+    const mine = writers.filter(({ memory_root }) => memory_root === root);
+    const names = new Set(mine.map(({ writer }) => writer));
+    const told = lines.filter((read) => [...read.writers].some((name) => names.has(name)));
+    const times = told.map(({ version }) => version.timestamp).toSorted();
+    const hosts = [...new Set(mine.map(({ host }) => host).filter((host) => host !== null))];
+    return { memory_root: root, owner: root === owner, hosts, lines: told.length, until: times.at(-1) ?? null };
+  });
+}
+
+const listOf = (memories: readonly ToldMemory[]) => memories.map(({ memory_root }) => memory_root).join(", ");
+
+/** The memory root that a person means. */
+function chosenOf(memories: readonly ToldMemory[], text: string): string {
+  const ending = text.trim().toUpperCase();
+  const found = memories.filter(
+    ({ memory_root: root }) => root === text.trim() || (ending.length >= 4 && root.toUpperCase().endsWith(ending)),
+  );
+  const [only] = found;
+  if (only && found.length === 1) return only.memory_root;
+  const what = only ? `is the end of ${found.length} ids` : "is none";
+  throw new AftersaveError("E_USAGE", `${JSON.stringify(text)} ${what} of a memory that writes there`, {
+    hint: `Give an id, or its last four or more characters, of one of these: ${listOf(memories)}.`,
+  });
+}
+
 /** Whose place it is: the marker says so, else the one memory root that writes there. */
-async function rootAt(target: Target, writers: readonly ToldWriter[], call: Call): Promise<string> {
-  const owner = await ownerOf({ target }, call);
+function rootAt(target: Target, memories: readonly ToldMemory[], owner: string | null | undefined): string {
   if (typeof owner === "string") return owner;
-  const roots = new Set(writers.map((writer) => writer.memory_root).filter((root) => root !== null));
-  const [only] = roots;
-  if (only !== undefined && roots.size === 1) return only;
-  throw noHistory(target, "does not say which memory root is mirrored there");
+  const [only] = memories;
+  if (only && memories.length === 1) return only.memory_root;
+  throw noHistory(
+    target,
+    "does not say which memory root is mirrored there",
+    memories.length > 1 ? `Say which with \`--memory ID\`: ${listOf(memories)}.` : undefined,
+  );
 }
 
 /**

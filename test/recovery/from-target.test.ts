@@ -341,7 +341,32 @@ describe("a target that cannot be trusted", () => {
     expect(existsSync(root.at("Data"))).toBe(false);
   });
 
-  it("a joined memory root's history is not ours", async () => {
+  it("a file that no history names is not ours: it is said, and nothing is missing", async () => {
+    const { place, root: first, options } = await told();
+    place.edit("Meta/theirs.txt" as Key, "a stranger's");
+    const root = bareRoot();
+    const bare = await root.open(options);
+    const not_ours = [{ file: "Meta/theirs.txt", memory_root: null }];
+    expect(await bare.restoreFrom("drive", { dryRun: true })).toMatchObject({ missing: [], not_ours });
+    expect(await bare.restoreFrom("drive")).toMatchObject({ missing: [], not_ours });
+    expect(await bare.restoreFrom("drive")).toMatchObject({ missing: [], not_ours, changes: [] });
+    await expectSame(first, root);
+  });
+
+  it("where a joined memory has the same key, what lay there is fetched from where it was kept", async () => {
+    const { root: first, options } = await told();
+    const b = await makeRoot().open(options);
+    await b.append("Meta/a.txt", "the other memory's");
+    await b.join("drive");
+    await b.flush();
+    const root = bareRoot();
+    const bare = await root.open(options);
+    expect(await bare.restoreFrom("drive")).toMatchObject({ missing: [], left: [] });
+    expect(readFileSync(root.at("Data/Meta/a.txt"), "utf8")).toBe("a2");
+    expect(root.files("Data")).toEqual(first.files("Data"));
+  });
+
+  it("a joined memory root's history is not ours, and comes where it is asked for", async () => {
     const { place, root: first, options } = await told();
     const second = makeRoot();
     const b = await second.open(options);
@@ -352,10 +377,37 @@ describe("a target that cannot be trusted", () => {
     const bare = await root.open(options);
     const done = await bare.restoreFrom("drive");
     expect(done).toMatchObject({ versions: 5, writers: [{ lines: 5 }] });
-    expect(done.missing).toMatchObject([{ file: "Of/b.txt", why: "other" }]);
+    expect(done.missing).toEqual([]);
+    expect(done.not_ours).toMatchObject([{ file: "Of/b.txt", memory_root: expect.any(String) }]);
     await bare.log("changes");
     await expectSame(first, root);
     expect(segmentsOf(place).length).toBeGreaterThan(1);
+
+    expect(new Map(done.memories.map(({ owner, lines }) => [owner, lines]))).toEqual(
+      new Map([
+        [true, 5],
+        [false, 9],
+      ]),
+    );
+    const joined = done.memories.find(({ owner }) => !owner)!.memory_root;
+    const own = done.memories.find(({ owner }) => owner)!.memory_root;
+    for (const memory of [joined, joined.slice(-8), joined.slice(-8).toLowerCase()]) {
+      const other = bareRoot();
+      const c = await other.open(options);
+      expect(await c.restoreFrom("drive", { memory, dryRun: true })).toMatchObject({
+        memory_root: joined,
+        versions: 9,
+        missing: [],
+      });
+      const theirs = await c.restoreFrom("drive", { memory });
+      expect(theirs).toMatchObject({ memory_root: joined, missing: [], left: [], gaps: [] });
+      expect(theirs.not_ours.map((one) => [one.file, one.memory_root])).toEqual(expect.arrayContaining([["Meta/a.txt", own]]));
+      await c.log("changes");
+      await expectSame(second, other);
+    }
+    const none = await bareRoot().open(options);
+    for (const memory of ["ZZZZ", joined.slice(-3), ""])
+      expect(await codeOf(none.restoreFrom("drive", { memory }))).toBe("E_USAGE");
   });
 });
 
@@ -539,6 +591,50 @@ describe("where something is here already", () => {
     expect(done.changes.map(({ file }) => file).toSorted()).toEqual(["Core/b.txt", "c.txt", "new/there.txt"]);
     expect(readFileSync(root.at("Data/Core/b.txt"), "utf8")).toBe("b1\nb2\nof the second\n");
     expect(await memory.verify()).toMatchObject({ findings: [] });
+  });
+
+  it("two machines that went on by themselves: what stays behind of the shorter history is named, and where it lies", async () => {
+    const { memory, options } = await told();
+    const second = bareRoot();
+    const b = await second.open(options);
+    await b.restoreFrom("drive");
+    await b.replace("Meta/a.txt", "b one");
+    await b.replace("Meta/a.txt", "b two");
+    await b.replace("Core/b.txt", "b three");
+    await b.append("new/there.txt", "new");
+    await b.flush();
+    for (let n = 0; n < 8; n++) await memory.append("c.txt", `${n}`);
+    await memory.replace("Meta/a.txt", "a three");
+    await memory.flush();
+    const root = bareRoot();
+    const bare = await root.open(options);
+    const plan = await bare.restoreFrom("drive", { dryRun: true });
+    expect(plan).toMatchObject({ beside: 4, versions: 14, not_taken: null, missing: [] });
+    const named = (some: typeof plan.not_brought) => some.map(({ file, sha256: hash }) => `${file} ${hash}`).toSorted();
+    const stays = ["b one", "b two"].map((text) => `Meta/a.txt ${sha256(text)}`).toSorted();
+    expect(named(plan.not_brought)).toEqual(stays);
+    for (const { at } of plan.not_brought) expect(at).toMatch(/^Archive\/Meta\/a_/);
+    const done = await bare.restoreFrom("drive");
+    expect(done.not_brought).toEqual(plan.not_brought);
+    expect(done.receipts.map(({ file }) => file).toSorted()).toEqual(["Core/b.txt", "new/there.txt"]);
+    expect(readFileSync(root.at("Data/new/there.txt"), "utf8")).toBe("new");
+
+    const theirs = await b.restoreFrom("drive", { dryRun: true }); // the shorter history is this machine's own
+    expect(theirs.not_brought.map(({ file }) => file)).toEqual(Array.from({ length: 7 }, () => "c.txt"));
+    expect(theirs.not_brought.map(({ at }) => at)).toEqual(Array.from({ length: 7 }, () => "c.txt"));
+    expect(theirs.not_taken).toBeNull();
+  });
+
+  it("after one save the history there is not taken over, and that is said", async () => {
+    const { options } = await told();
+    const root = makeRoot();
+    const memory = await root.open(options);
+    await memory.append("mine.txt", "mine");
+    const not_taken = { lines: 5, copies: 1 };
+    expect(await memory.restoreFrom("drive", { dryRun: true })).toMatchObject({ bare: false, not_taken });
+    const done = await memory.restoreFrom("drive");
+    expect(done).toMatchObject({ bare: false, not_taken, not_brought: [] });
+    expect(done.receipts).toHaveLength(3);
   });
 
   it("as it was at a time, also on an empty root: the result is new versions", async () => {

@@ -16,6 +16,7 @@ interface Flags extends PlanFlags, MetaOptions {
   readonly at?: string;
   readonly keepNew?: boolean;
   readonly from?: string;
+  readonly memory?: string;
 }
 
 export function define(command: Command, cli: Cli): void {
@@ -39,17 +40,22 @@ export function define(command: Command, cli: Cli): void {
         .option(
           "--from <target>",
           "what this target holds: on a machine where nothing was saved yet, the whole memory with its history; with --at, as it was then",
+        )
+        .option(
+          "--memory <id>",
+          "with --from: whose history, where several memories write; an id or its last four or more characters",
         ),
     ),
   ).action(async (what: string | undefined, flags: Flags) => {
-    const { at, keepNew, from } = flags;
+    const { at, keepNew, from, memory: whose } = flags;
+    if (whose !== undefined && from === undefined) throw wrong("--memory goes with --from");
     if (keepNew === true && at === undefined) throw wrong("--keep-new goes with --at");
     const time = at === undefined ? undefined : await timeOf(at, "--at");
     const memory = await cli.memory();
     if (from !== undefined) {
       if (keepNew === true) throw wrong("--keep-new does not go with --from");
       const prefix = what === undefined ? undefined : prefixOf(memory, what);
-      return restoreFrom(cli, memory, from, { at: time?.toISOString(), prefix, meta: metaOf(flags) }, flags);
+      return restoreFrom(cli, memory, from, { at: time?.toISOString(), prefix, memory: whose, meta: metaOf(flags) }, flags);
     }
     const plan =
       time === undefined
