@@ -44,6 +44,9 @@ export interface ReadBack {
   readonly sample?: number | undefined;
 }
 
+/** Writers of ours whose history at a target was found damaged, and is told there anew under another name. */
+export const writtenOffName = (target: string) => `verify/written-off/${target}`;
+
 const cursorName = (target: string) => `verify/${target}`;
 
 /** The next `n` of `keys` behind those that were read the last time, beginning anew at their end. */
@@ -172,9 +175,10 @@ export async function verifyTold({ state, to, call }: TargetParts, history: Hist
   const findings: VerifyFinding[] = [];
   const rootId = await state.saves.rootId();
   const { owned } = await state.ledger.target(name);
-  const owner = owned ? await ownerOf(to, call) : rootId;
+  const there = await ownerOf(to, call);
+  const owner = owned || there !== undefined ? there : rootId; // nothing was sent there yet
   const isLetIn = owner !== undefined && (owner === rootId || owner === (await state.segments.joined(name)));
-  if (owned && !isLetIn)
+  if (!isLetIn)
     findings.push(
       findingOf({
         target: name,
@@ -248,6 +252,11 @@ export async function lostAt(parts: TargetParts): Promise<Key[]> {
   const { lost } = await verifyFiles(parts, {});
   const { damaged, findings } = await verifyTold(parts, history);
   const { id } = await state.segments.writer();
+  if (damaged) {
+    const name = writtenOffName(to.name);
+    const known = (await state.getMeta(name))?.split("\n") ?? [];
+    await state.setMeta(name, [...new Set([...known, id])].join("\n"));
+  }
   const markerIsGone = findings.some(({ code }) => code === "E_TARGET_ABSENT");
   return [...lost, ...(damaged ? [segmentKey(id, "")] : []), ...(markerIsGone ? [MARKER] : [])];
 }

@@ -7,6 +7,7 @@ import type { ArchiveFolder, Key } from "../core/key.ts";
 import { proveRestore, type ScratchReport } from "./scratch.ts";
 import { verifyContent, verifyHistory, type LocalParts, type VerifyFinding } from "./verify-local.ts";
 import { verifyFiles, verifyTold, type FilesReport, type ReadBack, type TargetParts, type ToldReport } from "./verify-target.ts";
+import { verifyWriters, type OwnWay } from "./verify-writers.ts";
 
 export interface VerifyOptions extends ReadBack {
   /** Also ask this target. */
@@ -30,7 +31,10 @@ export interface VerifyReport {
 
 export interface TargetReport extends Omit<FilesReport, "findings" | "lost"> {
   readonly name: string;
-  readonly history: Pick<ToldReport, "lines" | "segments">;
+  readonly history: Pick<ToldReport, "lines" | "segments"> & {
+    /** Other machines of this memory whose history goes its own way. */
+    readonly own_ways: readonly OwnWay[];
+  };
   /** Null: it was not asked for. */
   readonly restore: Omit<ScratchReport, "findings"> | null;
 }
@@ -75,10 +79,11 @@ async function verifyTarget(
   const { name } = parts.to;
   const { findings: wrong, lost: _, ...files } = await verifyFiles(parts, options);
   const { findings: untold, lines, segments } = await verifyTold(parts, history);
+  const { findings: otherwise, ownWays } = await verifyWriters(parts, history);
   const proof = options.restore === true ? await proveRestore(parts) : undefined;
-  const findings = [...wrong, ...untold, ...(proof?.findings ?? [])];
+  const findings = [...wrong, ...untold, ...otherwise, ...(proof?.findings ?? [])];
   if (!findings.some(isError)) await parts.state.ledger.setVerified(name, parts.clock.now());
   const { findings: __, ...restore } = proof ?? { findings: [] };
-  const told = { lines, segments };
+  const told = { lines, segments, own_ways: ownWays };
   return { report: { name, ...files, history: told, restore: proof ? (restore as TargetReport["restore"]) : null }, findings };
 }

@@ -1,5 +1,6 @@
 /** What a target holds is read back: each kind of damage there is named, cured, and a restore from it is proven. */
-import { existsSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import { ulid } from "ulid";
 import { describe, expect, it } from "vitest";
 import { ownKey, type Key } from "../../src/core/key.ts";
 import { forward, type Target } from "../../src/core/target.ts";
@@ -242,6 +243,89 @@ describe("the history at a target", () => {
     await memory.append("Core/b.txt", "x");
     await memory.flush();
     expect(await wrongs(memory)).toEqual([]);
+  });
+});
+
+describe("a state that was lost: what its former writer told is compared too", () => {
+  const CHANGED = { chat_name: "Mallory" };
+  const id = () => ulid(Date.parse("2026-01-02T00:00:00Z"));
+  /** Loses the state, and writes the changelog from its third line on as `forge` has it, with fresh sums. */
+  async function lost(forge: (versions: Version[]) => Version[]) {
+    const { root, memory, place, options } = await mirrored();
+    await memory.close();
+    const all = readFileSync(root.changelog, "utf8").split("\n").slice(0, -1).map(versionOf);
+    let before: Version | undefined;
+    const lines = forge(all).map(
+      (v, at) => (before = at < 2 ? v : chain(factsOf(v), at + 1, before?.sum ?? null, v.salt!)), // the first two are as they were
+    );
+    rmSync(root.at(".aftersave"), { recursive: true });
+    writeFileSync(root.changelog, lines.map((v) => `${changelogLine(v)}\n`).join(""));
+    return { root, place, memory: await root.open(options) };
+  }
+
+  it("nothing to say when nobody touched the changelog, before and after the next flush", async () => {
+    const { memory } = await lost((v) => v);
+    expect(await wrongs(memory)).toEqual([]);
+    await memory.append("Core/b.txt", "more\n");
+    await memory.flush();
+    expect(await memory.verify(DRIVE)).toMatchObject({ findings: [], target: { history: { own_ways: [] } } });
+  });
+
+  it.each<[string, (v: Version[]) => Version[], Record<string, unknown>]>([
+    ["a line says something else", (v) => v.with(2, { ...v[2]!, ...CHANGED }), { level: "error", place: 3 }],
+    ["a line was taken out", (v) => v.toSpliced(2, 1), { level: "error", place: 3 }],
+    [
+      "the end was cut off",
+      (v) => v.slice(0, 3),
+      { level: "error", place: 4, what: expect.stringContaining("tells line 4") as string },
+    ],
+    [
+      "every line has a new id",
+      (v) => v.map((one, n) => (n < 2 ? one : { ...one, ...CHANGED, version: id() })),
+      { level: "warning", place: 3 },
+    ],
+  ])("%s: the first place that differs is named, also after the next flush", async (_, forge, expected) => {
+    const { memory } = await lost(forge);
+    const history = async () => (await wrongs(memory)).filter(({ code }) => code === "E_HISTORY");
+    expect(await history()).toMatchObject([{ target: "drive", ...expected }]);
+    await memory.append("Core/c.txt", "more\n");
+    await memory.flush();
+    expect(await history()).toMatchObject([{ place: expected["place"] }]);
+  });
+
+  it("the first line was rewritten: it is another memory root by now, and the marker says so", async () => {
+    const { root, memory, options } = await mirrored();
+    await memory.close();
+    const all = readFileSync(root.changelog, "utf8").split("\n").slice(0, -1).map(versionOf);
+    let before: Version | undefined;
+    const forged = all.map(
+      (v, n) =>
+        (before = chain(
+          { ...factsOf(v), version: n === 0 ? all[0]!.version.replace(/.$/, "0") : v.version },
+          n + 1,
+          before?.sum ?? null,
+          v.salt!,
+        )),
+    );
+    rmSync(root.at(".aftersave"), { recursive: true });
+    writeFileSync(root.changelog, forged.map((v) => `${changelogLine(v)}\n`).join(""));
+    expect(await wrongs(await root.open(options))).toMatchObject([{ code: "E_TARGET_IN_USE" }]);
+  });
+
+  it("another machine that goes its own way is told, and is no finding", async () => {
+    const { root, memory, place } = await mirrored();
+    const other = makeRoot();
+    cpSync(root.at("Data"), other.at("Data"), { recursive: true });
+    cpSync(root.at("logs"), other.at("logs"), { recursive: true });
+    const second = await other.open({ targets: { drive: place }, clock: clockAt("2026-01-05T00:00:00Z") });
+    await second.append("Core/theirs.txt", "x\n");
+    await second.flush();
+    expect(await wrongs(memory)).toMatchObject([{ level: "warning", code: "E_HISTORY", place: 5 }]); // longer than ours, and begins with it
+    await memory.append("Core/ours.txt", "x\n");
+    await memory.flush();
+    const { ok, findings, target } = await memory.verify(DRIVE);
+    expect([ok, findings]).toEqual([true, []]);
+    expect(target!.history.own_ways).toMatchObject([{ from: 5 }]);
   });
 });
 

@@ -5,6 +5,7 @@
 import type { Command } from "commander";
 import { AftersaveError, EXIT, type VerifyFinding, type VerifyReport } from "../../index.ts";
 import { exits, type Cli } from "../cli.ts";
+import { printable } from "../short.ts";
 import { bytes, plural, took } from "../words.ts";
 
 interface Flags {
@@ -88,7 +89,11 @@ function sayTarget(target: NonNullable<VerifyReport["target"]>): string[] {
     ...(pending > 0 ? [`${pending} on the way`] : []),
     `${plural(history.lines, "line")} of history in ${plural(history.segments, "segment")}`,
   ];
-  return [`${name}: ${parts.join(", ")}`, ...(restore ? [sayRestore(name, restore)] : [])];
+  const ways = history.own_ways.map(
+    ({ writer, host, from }) =>
+      `${name}: another machine (${host === null ? writer : printable(host)}) goes its own way from line ${from} on`,
+  );
+  return [`${name}: ${parts.join(", ")}`, ...ways, ...(restore ? [sayRestore(name, restore)] : [])];
 }
 
 function sayRestore(
