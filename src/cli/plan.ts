@@ -111,13 +111,22 @@ function sayActor({ chat_name, session_id, origin }: SavesOf): string {
   return named.length > 0 ? named.join(", ") : origin === "unattributed" ? "someone past aftersave" : "someone unnamed";
 }
 
+/** An undo of the last save finds that someone changed the file since: that goes, and the save does not. */
+const sayStranger = ({ timestamp }: SavesOf): string =>
+  timestamp === null
+    ? "takes back that someone removed the file past aftersave; the last save stays"
+    : `takes back a change that someone made past aftersave at ${localTime(timestamp)}; the last save stays`;
+
+const isStranger = ({ saves }: SavesOf) => saves === 0;
+
+const sayTaken = (by: SavesOf): string => {
+  if (isStranger(by) || by.timestamp === null) return `This ${sayStranger(by)}:`;
+  if (by.saves > 1) return `Takes back ${by.saves} saves by ${sayActor(by)}, the last of ${localTime(by.timestamp)}:`;
+  return `Takes back the ${by.op} of ${localTime(by.timestamp)} by ${sayActor(by)} (version ${by.version}):`;
+};
+
 const sayWhat = (plan: RestorePlan): string[] => {
-  if (plan.does === "undo")
-    return plan.takes_back.map((by) =>
-      by.saves === 1
-        ? `Takes back the ${by.op} of ${localTime(by.timestamp)} by ${sayActor(by)} (version ${by.version}):`
-        : `Takes back ${by.saves} saves by ${sayActor(by)}, the last of ${localTime(by.timestamp)}:`,
-    );
+  if (plan.does === "undo") return plan.takes_back.map(sayTaken);
   if (plan.at === null) return [];
   const where = plan.prefix ? `at and below ${plan.prefix}` : "all memory files";
   return [`Brings back what was there at ${localTime(plan.at)}, ${where}:`];
@@ -202,6 +211,7 @@ function sayRestored(restored: Restored, session: string | undefined, out: Outpu
     sayReceipt(receipt.sha256 === null ? { ...receipt, op: "archive" } : receipt, out.paint),
   );
   return [
+    ...(receipts.length === 0 ? [] : plan.takes_back.filter(isStranger).map((by) => `This ${sayStranger(by)}.`)),
     ...listed(told, "file"),
     ...listed(
       left.map((each) => sayLeft(each, out)),

@@ -9,7 +9,7 @@ import type { Key } from "../core/key.ts";
 import type { Chunks } from "../core/target.ts";
 import type { Op, Origin, Version } from "../core/version.ts";
 import { readPieces } from "../memory/content.ts";
-import { lookAt } from "../memory/live.ts";
+import { lookAt, statLive } from "../memory/live.ts";
 import type { Places } from "../memory/places.ts";
 import type { Versions } from "../memory/versions.ts";
 import type { Decisions } from "../state/decisions.ts";
@@ -30,16 +30,17 @@ export interface Bytes {
   readonly size: number;
 }
 
-/** Saves of one actor. */
+/** Saves of one actor; or, with no saves, the change of a file that no version knows yet. */
 export interface SavesOf {
   readonly chat_name: string;
   readonly session_id: string | null;
   readonly origin: Origin | null;
   readonly saves: number;
   /** The newest of them, and what it did. */
-  readonly version: string;
+  readonly version: string | null;
   readonly op: Op;
-  readonly timestamp: string;
+  /** Of a change that no version knows yet: when the file was last written; null when it was removed. */
+  readonly timestamp: string | null;
 }
 
 /** What would happen to one key. */
@@ -133,6 +134,13 @@ export async function heldNow({ saves, places }: PlanParts, key: Key): Promise<H
   return { bytes: { sha256, size }, version, open: () => calm(path, { sha256, size }) };
 }
 
+/** Who changed `key` past aftersave, as an actor of no saves. */
+export function strangerTo({ places }: PlanParts, key: Key): SavesOf {
+  const path = livePath(places, key);
+  const timestamp = (path === undefined ? undefined : statLive(path))?.mtime.toISOString() ?? null;
+  return { chat_name: "UNKNOWN", session_id: null, origin: "unattributed", saves: 0, version: null, op: "external", timestamp };
+}
+
 /** The bytes of a live file. Throws `E_STALE` at the end when they are not those that were seen. */
 async function* calm(path: string, { sha256, size }: Bytes): Chunks {
   const state = createHash("sha256");
@@ -206,7 +214,7 @@ export function byActor(versions: Iterable<Version>): SavesOf[] {
     const who = JSON.stringify([chat_name, session_id, origin]);
     const known = found.get(who);
     if (!known) found.set(who, { chat_name, session_id, origin, saves: 1, version, op, timestamp });
-    else if (known.version > version) found.set(who, { ...known, saves: known.saves + 1 });
+    else if ((known.version ?? "") > version) found.set(who, { ...known, saves: known.saves + 1 });
     else found.set(who, { ...known, saves: known.saves + 1, version, op, timestamp });
   }
   return [...found.values()];

@@ -19,6 +19,7 @@ import {
   planOf,
   same,
   staying,
+  strangerTo,
   textOf,
   type Held,
   type Left,
@@ -26,6 +27,7 @@ import {
   type PlanParts,
   type RestoreAction,
   type RestorePlan,
+  type SavesOf,
 } from "./plan.ts";
 import { checkWish, TEXT, TEXTS, TIME } from "./wish.ts";
 
@@ -51,10 +53,12 @@ export async function planUndo(parts: PlanParts, wish: UndoWish = {}): Promise<R
   const bare = (wish.versions ?? []).length === 0 && wish.session_id === undefined && wish.chat_name === undefined;
   const actions: RestoreAction[] = [];
   const left: Left[] = [];
+  const strangers: SavesOf[] = [];
   for (const [key, versions] of files) {
     try {
-      const { action } =
-        (bare && (await unnoticed(parts, key))) || (await takeBack(parts, key, new Set(versions.map(({ version }) => version))));
+      const edit = bare ? await unnoticed(parts, key) : undefined;
+      const { action } = edit ?? (await takeBack(parts, key, new Set(versions.map(({ version }) => version))));
+      if (edit) strangers.push(strangerTo(parts, key));
       actions.push(action);
       if (action.does === "conflict") left.push(conflict(action, await beforeAll(parts, versions)));
     } catch (error) {
@@ -62,7 +66,7 @@ export async function planUndo(parts: PlanParts, wish: UndoWish = {}): Promise<R
     }
   }
   const gone = new Set(actions.flatMap(({ undoes }) => undoes));
-  const takes_back = byActor(asked.filter(({ version }) => gone.has(version)));
+  const takes_back = [...byActor(asked.filter(({ version }) => gone.has(version))), ...strangers];
   return planOf(parts, { does: "undo", takes_back }, actions, left);
 }
 
@@ -79,7 +83,9 @@ async function versionsOf({ saves, versions }: PlanParts, wish: UndoWish): Promi
     for (const name of names) {
       const version = await versions.named(name);
       if (!movesHead(version))
-        throw usage(`${version.version} is no save but a line of kind ${version.op}`, noSave[version.op] ?? "See its line.");
+        throw new AftersaveError("E_USAGE", `${version.version} is no save to undo, but a line of kind ${version.op}`, {
+          hint: noSave[version.op] ?? "`aftersave history` shows the saves.",
+        });
       found.set(version.version, version);
     }
     return [...found.values()].toSorted((a, b) => b.place - a.place);
@@ -102,6 +108,7 @@ const usage = (what: string, hint: string) => new AftersaveError("E_USAGE", `an 
 const noSave: Partial<Record<Version["op"], string>> = {
   hold: "`aftersave reject VERSION` settles what is held.",
   pin: "`aftersave pin --remove` takes a pin back.",
+  erase: "What was erased cannot be brought back; `aftersave erase --lift ID` only lets it be saved again.",
 };
 
 /** The last save may not be the last change: what someone did to its file since, and no version knows, is taken back first. */

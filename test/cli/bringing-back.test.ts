@@ -1,7 +1,7 @@
 /** `undo` and `restore` on the command line: the plan, the asking, the answer, the exit code. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { ask, everything, makeRoot, mirrored, programOf, put, read, run, type Answer } from "./program.ts";
@@ -51,6 +51,18 @@ describe("undo", () => {
       answer: { plan: { actions: [{ merged: true, undoes: [bad] }] }, receipts: [], left: [] },
     });
     expect(memoryFiles(root)).toEqual(before);
+  });
+
+  it("says that it takes back what someone did past aftersave, and not the last save", async () => {
+    const root = makeRoot({});
+    await save(root, "append", "Meta/x", "saved\n", "--chat", "mine");
+    put(root, "Data/Meta/x", "saved\nby an editor\n");
+    const sentence = /^This takes back a change that someone made past aftersave at \d{4}-\S+ \S+; the last save stays[:.]\n/;
+    expect((await run(["undo", "--dry-run"], { cwd: root })).stdout).toMatch(sentence);
+    expect((await run(["undo", "--yes"], { cwd: root })).stdout).toMatch(sentence);
+    expect(read(root, "Data/Meta/x")).toBe("saved\n");
+    rmSync(join(root, "Data/Meta/x"));
+    expect((await run(["undo", "--dry-run"], { cwd: root })).stdout).toMatch(/^This takes back that someone removed the file/);
   });
 
   it("takes the save back, keeps what came later, is uploaded, and can itself be undone", async () => {

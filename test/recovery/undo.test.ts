@@ -180,8 +180,11 @@ describe("under newer saves of others", () => {
     writeFileSync(root.at("Data", key), "");
     const { plan } = await memory.undo();
     expect(plan.actions).toMatchObject([{ does: "replace", restores: version, undoes: [] }]);
+    const stranger = { chat_name: "UNKNOWN", session_id: null, origin: "unattributed", saves: 0, version: null, op: "external" };
+    expect(plan.takes_back).toEqual([{ ...stranger, timestamp: expect.stringMatching(/^\d{4}-.*Z$/) as string }]);
     expect(read()).toBe(many(50));
     rmSync(root.at("Data", key));
+    expect((await memory.planUndo()).takes_back).toEqual([{ ...stranger, timestamp: null }]);
     await memory.sweep();
     await memory.undo();
     expect(read()).toBe(many(50));
