@@ -377,7 +377,14 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
   await gate.opened();
   const enabled = config.targets.filter((target) => target.enabled).map(({ name }) => name);
   const peers = createPeers(state, clock);
-  const owner = createOwner({ state, clock, peers, targetsFor: routed });
+  const whereIs = (name: string): string | undefined => {
+    const target = options.targets?.[name] ? undefined : byName.get(name);
+    if (!target) return undefined;
+    const local = drivers[target.type]?.localPath?.(target.options);
+    const within = [target.options["root_url"], target.options["shared_drive"]].filter((part) => typeof part === "string");
+    return local === undefined ? [target.root, ...within].join(" at ") : join(local, target.root);
+  };
+  const owner = createOwner({ state, clock, peers, targetsFor: routed, whereIs });
   const history = createHistory({
     state,
     clock,
@@ -424,6 +431,8 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
     open,
     owner,
     history,
+    whereIs,
+    said: (meta) => secrets.maskMeta(meta),
     root: config.root,
     backupDir: config.backupDir,
     others: [config.llamaInput, config.llamaOutput],

@@ -20,7 +20,7 @@ export interface BarrierParts {
   readonly tombstones: Tombstones;
   readonly heads: Heads;
   readonly erasure: Pick<Erasure, "swaps">;
-  readonly saves: Pick<Saves, "archiveCopy">;
+  readonly saves: Pick<Saves, "archiveCopy" | "headAt">;
   /** Ends what an erasure that died left of a key, whose claim the caller holds. */
   readonly finishKey: (key: Key) => Promise<void>;
 }
@@ -88,7 +88,8 @@ export function createBarrier({ tombstones, heads, erasure, saves, finishKey }: 
   const hitOf = async (intent: Intent, bytes: NewBytes): Promise<Tombstone | undefined> => {
     if (tombstones.all().length === 0) return undefined;
     const { key, old } = intent;
-    const said = await inActor(key, intent.actor);
+    const isNew = !old && (await saves.headAt(key, Number.MAX_SAFE_INTEGER)) === undefined;
+    const said = (await inActor(key, intent.actor)) ?? (isNew ? await tombstones.hit(Buffer.from(key), key) : undefined);
     if (said || !intent.new) return said;
     const pieces: Uint8Array[] = [];
     if (old && old.base === intent.new.base) {

@@ -10,7 +10,7 @@ import { basename, dirname, join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { AftersaveError, errnoOf } from "../core/errors.ts";
 import { foldKey, ownKey, type Key } from "../core/key.ts";
-import { actorOf, NO_KEY, type Details, type Version, type VersionFacts } from "../core/version.ts";
+import { actorOf, NO_KEY, type Meta, type Details, type Version, type VersionFacts } from "../core/version.ts";
 import { fsyncFolder } from "../logs/files.ts";
 import { dropLines } from "../logs/redact.ts";
 import { digestOfFile, readPieces } from "../memory/content.ts";
@@ -22,7 +22,16 @@ import type { OwedPlace, OwedSwap, Swap } from "../state/erasure.ts";
 import { STATE_FILE } from "../state/state.ts";
 import { eraseIn, lookInto, type KeyErasure, type KeyParts } from "./erase-key.ts";
 import { createChange } from "./erase-logs.ts";
-import type { ErasedBy, ErasedCopy, EraseOptions, EraseWish, Erasing, Forgotten, Remains } from "./receipt.ts";
+import {
+  NAME,
+  type ErasedBy,
+  type ErasedCopy,
+  type EraseOptions,
+  type EraseWish,
+  type Erasing,
+  type Forgotten,
+  type Remains,
+} from "./receipt.ts";
 import { redact } from "./redact.ts";
 import {
   createFingerprints,
@@ -45,6 +54,8 @@ export interface EraseParts extends KeyParts {
   readonly logs: Pick<LogExport, "redact" | "drain">;
   readonly clock: Clock;
   readonly newId: () => string;
+  /** What a caller says, without what looks like a secret. */
+  readonly said: (meta: Meta) => Promise<Meta>;
   readonly stateDir: string;
   /** Where archive copies lie. */
   readonly archiveDir: string;
@@ -447,7 +458,13 @@ export function createEraser(parts: EraseParts): Eraser {
   };
 
   /** Kept copies that nobody uses, bodies that nobody waits for, stray archive files, and state files that were set aside. */
-  const cleanLoose = async (finder: Finder): Promise<void> => {
+  const cleanLoose = async (finder: Finder, tally: Tally): Promise<void> => {
+    const tell = (what: ErasedCopy["what"], path: string, outcome: ErasedCopy["outcome"]) =>
+      tally.copies.push({ where: HERE, what, name: basename(path), outcome });
+    const drop = async (path: string) => {
+      await rm(path, { force: true });
+      tell("kept copy", path, "removed");
+    };
     const used = new Set<string>();
     for await (const { key } of saves.heads())
       // what a save writes behind the end of a kept copy is no leftover: only between saves can that be told
@@ -459,14 +476,15 @@ export function createEraser(parts: EraseParts): Eraser {
     for (const key of await erasure.keys()) for (const { base } of await erasure.linesOf(key)) if (base) used.add(base);
     const known = new Set<string>();
     for await (const copy of saves.archiveCopies()) known.add(places.pathOf(copy.key));
-    for (const { base, path } of await heads.files())
-      if (!used.has(base) && (await has(finder, path))) await rm(path, { force: true });
-    for (const path of await filesBelow(join(stateDir, "spool"))) if (await has(finder, path)) await rm(path, { force: true });
+    for (const { base, path } of await heads.files()) if (!used.has(base) && (await has(finder, path))) await drop(path);
+    for (const path of await filesBelow(join(stateDir, "spool"))) if (await has(finder, path)) await drop(path);
     for (const path of await filesBelow(parts.archiveDir)) {
       if (known.has(path)) continue;
       const bytes = await readFile(path);
       const ranges = finder.find(bytes, null);
-      if (ranges.length > 0) await writeDurably(path, redact(bytes, ranges).content);
+      if (ranges.length === 0) continue;
+      await writeDurably(path, redact(bytes, ranges).content);
+      tell("archive copy", path, "rewritten");
     }
     for (const path of await filesBelow(stateDir))
       if (basename(path).startsWith(`${STATE_FILE}.damaged-`)) await rm(path, { force: true });
@@ -492,7 +510,7 @@ export function createEraser(parts: EraseParts): Eraser {
     await step("keys");
     await cleanLogs(body, finder, tally);
     await step("logs");
-    await cleanLoose(finder);
+    await cleanLoose(finder, tally);
     await step("loose");
     await erasure.end(id);
     return tally;
@@ -525,6 +543,14 @@ export function createEraser(parts: EraseParts): Eraser {
     remains: [...(await parts.remains(finder, owing)), ...(tally.gone.length === 0 ? [] : [notLooked(tally.gone)])],
     pending: dry ? 0 : (await erasure.places()).length,
   });
+
+  /** It stood nowhere: a tombstone would block what nobody ever had here. */
+  const isNothing = async (id: string, { lines, files, copies, remains }: Forgotten) =>
+    lines === 0 &&
+    files.length === 0 &&
+    copies.length === 0 &&
+    !remains.some(({ what }) => what.startsWith(NAME)) &&
+    !(await erasure.places()).some((place) => place.erasure === id);
 
   const plan = async (kind: ErasedBy, wish: EraseWish, reason: string | null): Promise<Forgotten> => {
     const prints = createFingerprints(randomBytes(32));
@@ -580,7 +606,7 @@ export function createEraser(parts: EraseParts): Eraser {
         erasure: id,
         at,
         by: kind,
-        texts: prints.filter(({ once }) => !once).length,
+        texts: kind === "match" ? 1 : prints.filter(({ once }) => !once).length,
         pending: owed.filter((place) => place.erasure === id).length,
       }));
     },
@@ -604,7 +630,8 @@ export function createEraser(parts: EraseParts): Eraser {
         await resumeHere();
         await notice(kind === "key" ? parts.keyOf(wish.key ?? "") : undefined);
         const prints = await tombstones.fingerprints();
-        const asked = await resolve(kind, wish, prints, reason);
+        const kept = reason === null ? null : ((await parts.said({ reason })).reason ?? null);
+        const asked = await resolve(kind, wish, prints, kept);
         const finder = prints.finder(asked.prints);
         if (reason !== null && finder.find(Buffer.from(reason), null).length > 0)
           throw new AftersaveError("E_USAGE", "the reason says what is to be erased", { hint: "Give another one: it is kept." });
@@ -617,9 +644,14 @@ export function createEraser(parts: EraseParts): Eraser {
         tally.copies.push(...(await settleTargets(signal)));
         await logs.drain({ sync: true });
         const clean = await scrub();
+        const receipt = await summary(id, kind, tally, finder, owing, false);
+        if (await isNothing(id, receipt)) {
+          await tombstones.drop(id);
+          return { ...receipt, erasure: null };
+        }
         tally.copies.push({ where: HERE, what: "state", name: STATE_FILE, outcome: clean ? "rewritten" : "pending" });
         await step("scrubbed");
-        return summary(id, kind, tally, finder, owing, false);
+        return receipt;
       }, signal);
     },
   };

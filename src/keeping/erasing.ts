@@ -44,7 +44,7 @@ export interface ErasingRoom {
 
 type Rest = Omit<EraseParts, "state" | "heads" | "tombstones" | "clock" | "stateDir" | "settle" | "remains"> &
   Pick<PlacesParts, "owner" | "history" | "targets" | "open"> &
-  Pick<RemainsParts, "root" | "backupDir" | "others">;
+  Pick<RemainsParts, "root" | "backupDir" | "others" | "whereIs">;
 
 export function createErasing({ state, heads, stateDir, clock }: ErasingParts): ErasingRoom {
   const tombstones = createTombstones(stateDir);

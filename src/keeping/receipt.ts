@@ -41,6 +41,9 @@ export interface ErasedCopy {
   readonly notes?: string | undefined;
 }
 
+/** How `what` begins where the name of a file holds the text. */
+export const NAME = "the name ";
+
 /** Something that an erasure does not reach. */
 export interface Remains {
   readonly what: string;

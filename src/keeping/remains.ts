@@ -5,9 +5,13 @@
 import { existsSync } from "node:fs";
 import { readdir, readFile, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { errnoOf } from "../core/errors.ts";
+import { asAftersaveError, errnoOf, type ErrorCode } from "../core/errors.ts";
+import { OWN_FOLDER } from "../core/key.ts";
+import { ownParts, writerAt } from "../mirror/joined.ts";
+import { earlierPlaces } from "../mirror/owner.ts";
+import type { MirrorTarget } from "../mirror/place.ts";
 import type { State } from "../state/state.ts";
-import type { Remains } from "./receipt.ts";
+import { NAME, type Remains } from "./receipt.ts";
 import type { Finder } from "./tombstone.ts";
 
 export interface RemainsParts {
@@ -16,6 +20,11 @@ export interface RemainsParts {
   readonly backupDir: string;
   /** Files of the memory root that other programs own. */
   readonly others: readonly string[];
+  /** Enabled targets. */
+  readonly targets: readonly string[];
+  readonly open: (name: string) => Promise<MirrorTarget>;
+  /** Where a target is now, for people. */
+  readonly whereIs: (target: string) => string | undefined;
 }
 
 const MOST = 64 << 20;
@@ -39,13 +48,45 @@ async function holds(finder: Finder, path: string): Promise<boolean> {
   return finder.find(bytes, null).length > 0;
 }
 
-/** What stays out of reach, most important first. `targets` are those that held it. */
-export async function remainsOf(
-  { state, root, backupDir, others }: RemainsParts,
-  finder: Finder,
-  targets: readonly string[],
-): Promise<Remains[]> {
-  const found: Remains[] = [];
+/** Names that hold it: an erasure of a text changes contents, and a name is what everything of a file is found by. */
+async function namesOf({ state }: RemainsParts, finder: Finder): Promise<Remains[]> {
+  const keys = new Set(await state.erasure.keys());
+  for await (const { key } of state.saves.heads()) keys.add(key);
+  return [...keys]
+    .filter((key) => finder.find(Buffer.from(key), null).length > 0)
+    .map((key) => ({
+      what: `${NAME}${key}`,
+      why: "it holds the text, and stands in the logs, in archive copies' names and at the targets",
+      cure: `Save the file under another name, then \`aftersave erase ${JSON.stringify(key)}\`.`,
+    }));
+}
+
+/** Who writes to a target besides us: as known here, and as said there now. */
+async function besideUs(
+  { state, open }: RemainsParts,
+  target: string,
+): Promise<{ names: string[]; code: ErrorCode | undefined }> {
+  const own = (await state.segments.writer()).id;
+  const hosts = new Map((await state.segments.writers(target)).map(({ writer, host }) => [writer, host]));
+  let code: ErrorCode | undefined;
+  try {
+    const to = await open(target);
+    const call = { tries: { used: 1, most: 1 } };
+    for await (const { key } of to.target.list(`${OWN_FOLDER}/`, call)) {
+      const [, writer, what] = ownParts.exec(key) ?? [];
+      if (writer === undefined || writer === own || hosts.get(writer)) continue;
+      hosts.set(writer, what === "writer.json" ? (await writerAt(to.target, writer, call)).host : null);
+    }
+  } catch (error) {
+    code = asAftersaveError(error, `asking ${target} who writes there`).code;
+  }
+  return { names: [...hosts].filter(([writer]) => writer !== own).map(([writer, host]) => host ?? writer), code };
+}
+
+/** What stays out of reach, most important first. `owing` are targets that held it. */
+export async function remainsOf(parts: RemainsParts, finder: Finder, owing: readonly string[]): Promise<Remains[]> {
+  const { state, root, backupDir, others, targets, whereIs } = parts;
+  const found: Remains[] = await namesOf(parts, finder);
   const repository = gitAbove(root);
   if (repository !== undefined)
     found.push({
@@ -63,16 +104,33 @@ export async function remainsOf(
   for (const path of others)
     if (await holds(finder, path))
       found.push({ what: path, why: "it is another program's file, and holds it", cure: `Edit or remove ${basename(path)}.` });
-  for (const target of targets) {
-    const own = (await state.segments.writer()).id;
-    const beside = (await state.segments.writers(target)).filter(({ writer }) => writer !== own);
-    if (beside.length > 0)
+  for (const target of new Set([...targets, ...owing])) {
+    for (const place of await earlierPlaces(state, target, whereIs(target)))
       found.push({
-        what: `what ${beside.map(({ host, writer }) => host ?? writer).join(", ")} wrote to ${target}`,
-        why: "each writer's history is its own; theirs may have it, and so may their machines",
+        what: `${place}, where ${target} was before`,
+        why: "nothing is sent there any more, and what was sent is still there",
+        cure: "Remove it there, with its older revisions and its trash.",
+      });
+    if (!targets.includes(target)) continue; // disabled: it is not asked
+    const { names, code } = await besideUs(parts, target);
+    if (names.length > 0)
+      found.push({
+        what: `what ${names.join(", ")} wrote to ${target}`,
+        why: "each writer's files and history are its own; theirs may have it, and so may their machines",
         cure: "Erase it there too.",
       });
+    if (code !== undefined)
+      found.push({
+        what: `what others may have written to ${target}`,
+        why: `it could not be asked who writes there (${code})`,
+        cure: "Look when it can be reached, and erase it there too.",
+      });
   }
+  found.push({
+    what: "the text in another writing: other letter case, base64, percent-encoded, compressed, encrypted",
+    why: "it is looked for letter by letter, as UTF-8 and UTF-16",
+    cure: "Erase those writings too, where there may be any.",
+  });
   found.push({
     what: "blocks of this disk that are free now, snapshots and backups of the system",
     why: "a disk does not overwrite what a file no longer needs, and a snapshot keeps it on purpose",

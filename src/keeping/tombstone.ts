@@ -159,7 +159,12 @@ export function formsOf(text: string): Buffer[] {
     escaped(form).replace(/[\u0080-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
   const plain = [text, text.normalize("NFC"), text.normalize("NFD")].flatMap((form) => [form, form.replace(/\r?\n/g, "\r\n")]);
   const forms = plain.flatMap((form) => [form, escaped(form), ascii(form)]);
-  return [...new Set(forms)].map((form) => Buffer.from(form, "utf8"));
+  const wide = [...new Set(plain)].map((form) => Buffer.from(form, "utf16le"));
+  return [
+    ...[...new Set(forms)].map((form) => Buffer.from(form, "utf8")),
+    ...wide,
+    ...wide.map((form) => Buffer.from(form).swap16()),
+  ];
 }
 
 const says = (line: Buffer) => /[\p{L}\p{N}].*[\p{L}\p{N}].*[\p{L}\p{N}]/u.test(line.toString("utf8"));

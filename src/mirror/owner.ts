@@ -53,7 +53,15 @@ export interface OwnerParts {
   readonly clock: Clock;
   readonly peers: Peers;
   readonly targetsFor: (key: Key) => readonly string[];
+  /** Where a target is, for people; undefined when nobody can tell. */
+  readonly whereIs: (target: string) => string | undefined;
 }
+
+const known = async (state: State, target: string) => JSON.parse((await state.getMeta(`places/${target}`)) ?? "[]") as string[];
+
+/** Places that a target of this name had before the one where it is `now`, and at which this memory wrote. */
+export const earlierPlaces = async (state: State, target: string, now: string | undefined): Promise<string[]> =>
+  (await known(state, target)).filter((place) => place !== now);
 
 export interface Owner {
   /** The root is ours or joined, else `E_TARGET_IN_USE`; an unowned one gets our marker. No request while that is known. */
@@ -69,7 +77,7 @@ export interface Owner {
 /** How long a look at the marker is good where files are known by their path. */
 const GOOD_MS = 60_000;
 
-export function createOwner({ state, clock, peers, targetsFor }: OwnerParts): Owner {
+export function createOwner({ state, clock, peers, targetsFor, whereIs }: OwnerParts): Owner {
   const { ledger, saves, segments } = state;
   const seen = new Map<string, number>();
 
@@ -112,6 +120,12 @@ export function createOwner({ state, clock, peers, targetsFor }: OwnerParts): Ow
   const isKnown = async ({ name, target }: MirrorTarget): Promise<boolean> =>
     (await ledger.target(name)).owned && (target.traits.identity === "id" || (seen.get(name) ?? 0) > clock.now() - GOOD_MS);
 
+  const remember = async (target: string) => {
+    const [place, places] = [whereIs(target), await known(state, target)];
+    if (place === undefined || places.includes(place)) return;
+    await state.setMeta(`places/${target}`, JSON.stringify([...places, place]));
+  };
+
   const own = async (to: MirrorTarget, call: Call): Promise<void> => {
     if (await isKnown(to)) return;
     const rootId = await saves.rootId();
@@ -122,6 +136,7 @@ export function createOwner({ state, clock, peers, targetsFor }: OwnerParts): Ow
       if (await isKnown(to)) return;
       const { owned } = await ledger.target(to.name);
       const made = await claim(to, rootId, call);
+      await remember(to.name);
       seen.set(to.name, clock.now());
       if (owned && made) await ledger.forget(to.name, await everything(to.name));
       if (!owned) await ledger.setOwned(to.name);

@@ -74,4 +74,33 @@ describe("aftersave erase", () => {
     expect(stdout).toMatch(/erased 1 file with all that it ever held/);
     expect(saying(root, "Meta/A.txt")).toEqual([]);
   });
+
+  it("lists and lifts alone, and says of nothing that it is nothing", async () => {
+    const { root, at } = await saved();
+    for (const args of [
+      ["--list", "--match", SECRET, "--yes"],
+      ["--lift", "ABCDEF", "Meta/A.txt"],
+      ["--list", "--dry-run"],
+    ])
+      expect((await ask(["erase", ...args], at)).answer).toMatchObject({ error: { code: "E_USAGE" } });
+    expect(saying(root, SECRET).length).toBeGreaterThan(1);
+    const { code, stdout } = await run(["erase", "--match", "never said here", "--yes"], at);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/It stands in no file, version, archive copy or log that is kept here/);
+    expect(stdout).not.toMatch(/may not come/);
+    await run(["append", "Meta/a zebra.txt", "innocent\n"], at);
+    const named = await run(["erase", "--match", "zebra", "--yes"], at);
+    expect(named.stdout).toMatch(/the name Meta\/a zebra\.txt.*aftersave erase "Meta\/a zebra\.txt"/);
+  });
+
+  it("cannot be undone, and undo says so", async () => {
+    const { at } = await saved();
+    await run(["erase", "--match", SECRET, "--yes"], at);
+    const { answer } = await ask(["log", "changes"], at);
+    const line = (answer as unknown as { op: string; version: string }[]).find(({ op }) => op === "erase");
+    const { code, stderr } = await run(["undo", line?.version ?? ""], at);
+    expect(code).toBe(2);
+    expect(stderr).toContain(`${line?.version} is no save to undo, but a line of kind erase`);
+    expect(stderr).toContain("What was erased cannot be brought back");
+  });
 });

@@ -52,6 +52,7 @@ export function define(command: Command, cli: Cli): void {
       3: "erased here; a target could not be reached, and is tried again by each flush",
     },
   ).action(async (what: string | undefined, flags: Flags) => {
+    if (flags.list === true || flags.lift !== undefined) alone(what, flags);
     const memory = await cli.memory();
     if (flags.list === true) return list(cli.out, await memory.erasures());
     if (flags.lift !== undefined) {
@@ -59,6 +60,14 @@ export function define(command: Command, cli: Cli): void {
       return cli.out.answer(lifted, () => `lifted: what was erased at ${localTime(lifted.at)} may be saved again`);
     }
     await erase(cli, memory, await wishOf(memory, what, flags), flags);
+  });
+}
+
+/** `--list` and `--lift` erase nothing: whoever says what to erase beside them believes that they do. */
+function alone(what: string | undefined, { list: _, lift: __, ...rest }: Flags): void {
+  if (what === undefined && Object.values(rest).every((flag) => flag === undefined || flag === false)) return;
+  throw new AftersaveError("E_USAGE", "--list and --lift stand alone: nothing was erased", {
+    hint: "Leave the rest out, or leave them out to erase.",
   });
 }
 
@@ -127,8 +136,6 @@ const sayPending = ({ pending }: Forgotten) =>
 
 function say(done: Forgotten, out: Output): string {
   const { dry_run, erasure, lines, files, copies, remains } = done;
-  if (lines === 0 && files.length === 0)
-    return `Nothing of it is kept here.${erasure === null || dry_run ? "" : " It may not come in either."}`;
   const removed = files.filter((file) => file.removed).length;
   const changed = files.length - removed;
   const sum = [
@@ -136,14 +143,20 @@ function say(done: Forgotten, out: Output): string {
     ...(changed > 0 ? [`${plural(done.redacted, "version")} in ${plural(changed, "file")}`] : []),
     `${plural(lines, "line")} of the changelog`,
   ].join(", ");
+  const unreached = [
+    ...(remains.length > 0 ? ["What this does not reach:"] : []),
+    ...remains.map(({ what, why, cure }) => `  ${out.paint("yellow", what)}: ${why}. ${cure}`),
+  ];
+  const blocks = erasure === null ? [] : [`It may not come back: erasure ${shortened([erasure])(erasure)}.`];
+  if (lines === 0 && files.length === 0 && copies.every(({ what }) => what === "state"))
+    return ["It stands in no file, version, archive copy or log that is kept here.", ...unreached, ...blocks].join("\n");
   return [
     dry_run ? `${out.paint("red", "would erase")} ${sum}:` : `${out.paint("red", "erased")} ${sum}:`,
     ...listed(copies.map((copy) => sayCopy(copy, out))),
     ...(done.pending > 0 ? [out.paint("yellow", sayPending(done))] : []),
     ...retained(copies),
-    ...(remains.length > 0 ? ["What this does not reach:"] : []),
-    ...remains.map(({ what, why, cure }) => `  ${out.paint("yellow", what)}: ${why}. ${cure}`),
-    ...(erasure === null ? [] : [`It may not come back: erasure ${shortened([erasure])(erasure)}.`]),
+    ...unreached,
+    ...blocks,
   ].join("\n");
 }
 
