@@ -77,6 +77,33 @@ it("show takes what stands behind the last @ for a version, unless a file has th
   expect((await run(["show", "Meta/me@home.txt"], options(root))).stdout).toBe("mine\n");
 });
 
+it("where a file has the name of another one's version, that is said, with the way to the version", async () => {
+  const root = makeRoot({});
+  const [one] = await saved(root, "Meta/x", "one\n", "two\n");
+  put(root, "Data/Meta/x@-1", "a file\n");
+  await ask(["sweep"], options(root));
+  const shown = await run(["show", "Meta/x@-1"], options(root));
+  expect(shown.stdout).toBe("a file\n");
+  expect(shown.stderr).toMatch(/^note: Meta\/x@-1 is itself a memory file.*aftersave history Meta\/x/);
+  expect((await run(["show", `Meta/x@${one!.version}`], options(root))).stdout).toBe("one\n");
+});
+
+it("a key is judged without the version that stands behind it", async () => {
+  const root = makeRoot({});
+  const long = `Meta/${"x".repeat(195)}`;
+  const [one] = await saved(root, long, "one\n", "two\n");
+  expect(await run(["show", `${long}@-1`], options(root))).toMatchObject({ code: 0, stdout: "one\n", stderr: "" });
+  expect((await run(["blame", `${long}@${one!.version}`], options(root))).code).toBe(0);
+  const reserved = (await ask(["show", "con.txt@-1"], options(root))).answer.error;
+  expect([reserved?.code, reserved?.message]).toEqual(["E_KEY_NAME", expect.not.stringContaining("@")]);
+  await saved(root, "Meta/x", "one\n");
+  for (const short of ["1G2", "0", "1", "", "-"]) {
+    const { code, answer } = await ask(["show", `Meta/x@${short}`], options(root));
+    expect([code, answer.error?.code]).toEqual([2, "E_VERSION"]);
+    expect(answer.error?.message).toContain("at least four characters");
+  }
+});
+
 it.each([
   [["show", "Meta/none.txt"], 1, "E_NOT_FOUND"],
   [["show", "Meta/a.txt@ZZZZ"], 2, "E_VERSION"],

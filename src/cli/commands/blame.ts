@@ -36,7 +36,7 @@ export function define(command: Command, cli: Cli): void {
     },
   ).action(async (text: string, { format }: Flags) => {
     const memory = await cli.memory();
-    const { key, version } = versionOf(memory, text);
+    const { key, version } = versionOf(memory, text, cli.out.note);
     if (format === "agent-trace") {
       const record = await memory.trace(key, { version });
       if (cli.out.json) cli.out.answer(record, () => "");

@@ -52,7 +52,7 @@ export function define(command: Command, cli: Cli): void {
       });
     const context = contextOf(flags.context);
     const memory = await cli.memory();
-    const { key, version } = versionOf(memory, text);
+    const { key, version } = versionOf(memory, text, cli.out.note);
     const [from, to, ...more] = [version, a, b].flatMap((each) => (each === undefined ? [] : [each.replace(/^@/, "")]));
     if (more.length > 0) throw new AftersaveError("E_USAGE", "three versions were named", { hint: "Two can be compared." });
     const query: DiffQuery = { from, to, by: flags.by, context };

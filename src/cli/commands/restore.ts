@@ -59,7 +59,7 @@ export function define(command: Command, cli: Cli): void {
     }
     const plan =
       time === undefined
-        ? await memory.planRestore(wishOf(memory, what))
+        ? await memory.planRestore(wishOf(cli, memory, what))
         : await memory.planRestoreAt(time, prefixOf(memory, what ?? ""), { keepNew });
     await carryOut(cli, memory, plan, flags, metaOf(flags));
   });
@@ -70,9 +70,9 @@ const wrong = (what: string) =>
     hint: "Say KEY@VERSION (`aftersave history KEY` lists the versions, KEY@-1 is the one before now), or --at TIME [PREFIX].",
   });
 
-function wishOf(memory: Memory, text: string | undefined): { file: string; version: string } {
+function wishOf({ out }: Cli, memory: Memory, text: string | undefined): { file: string; version: string } {
   if (text === undefined) throw wrong("what is to be brought back was not said");
-  const { key, version } = versionOf(memory, text);
+  const { key, version } = versionOf(memory, text, out.note);
   if (version === undefined) throw wrong(`${JSON.stringify(text)} does not say which version`);
   return { file: join(memory.config.dataDir, key), version };
 }

@@ -37,7 +37,7 @@ export function define(command: Command, cli: Cli): void {
   ).action(async (text: string, { at }: Flags) => {
     const time = at === undefined ? undefined : await timeOf(at, "--at");
     const memory = await cli.memory();
-    const { key, version } = versionOf(memory, text);
+    const { key, version } = versionOf(memory, text, cli.out.note);
     noteTime(cli.out, "--at", time);
     const shown = await memory.show(key, { version, at: time });
     if (cli.out.json) cli.out.answer({ ...(await documentOf(shown)), ...(time && { at: time.toISOString() }) }, () => "");
