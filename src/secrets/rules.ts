@@ -37,6 +37,29 @@ const privateKey: Rule = {
   ),
 };
 
+/** What people write where a password would stand, all of it. */
+const PLACEHOLDER = [
+  String.raw`(?<one>[^@])\k<one>{3,}`,
+  String.raw`\.{3,}|\$[a-z_][a-z0-9_]*|%[a-z_]+%|\$\([^)@]*\)|[$%#]?\{{1,2}[^}@]*\}{1,2}|\[[^\]@]*\]`,
+  String.raw`(?:(?:my|your|the|some|db|user)[_-]?)*(?:password|passwd|passphrase|passwort|username|secret|token)`,
+  String.raw`(?:change|replace)[_-]?(?:me|it|this)|example|placeholder|redacted`,
+].join("|");
+
+/**
+ * The password in any address, with what stands before it and the host: the preset knows that of a few schemes only. A letter of
+ * JSON's `\n` is none of the scheme's.
+ */
+const addressPassword: Rule = {
+  id: "password-in-address",
+  pattern: new RegExp(
+    String.raw`(?:(?<=\\[nrt])|(?<![a-z0-9+.-]|\\(?=[nrt])))[a-z][a-z0-9+.-]{1,30}:\/\/[^\s/:@"'\x60<>\\\x00-\x1f\x7f]{0,256}:(?!(?:${PLACEHOLDER})@|[^@\s]{0,60}\$\{)` +
+      String.raw`[^\s/"'\x60<>\\\x00-\x1f\x7f]{6,512}@(?:[a-z0-9](?:[a-z0-9._-]{0,253}[a-z0-9])?(?::\d{1,5})?)?`,
+    "gi",
+  ),
+};
+/** What the preset calls such a thing: it keeps that name and that extent, so that what was allowed stays allowed. */
+const PRESET_ADDRESSES = new Set(["basicauth", "database-connection-string"]);
+
 /** What the preset misses, or knows only in one of its forms. */
 const OWN_RULES: readonly Rule[] = [
   privateKey,
@@ -56,6 +79,17 @@ const OWN_RULES: readonly Rule[] = [
   own("npm-auth-token", String.raw`(?<=_authToken=["']?)[^\s"'$<{][^\s"']{15,400}`),
   own("pypi-token", String.raw`pypi-AgE[A-Za-z0-9_-]{50,1000}`),
   own("xai-key", String.raw`xai-[A-Za-z0-9]{60,128}`),
+  own("azure-account-key", String.raw`(?<=AccountKey=)[A-Za-z0-9+/]{86}==`),
+  own("digitalocean-token", String.raw`do[opr]_v1_[a-f0-9]{64}(?![A-Za-z0-9])`),
+  own("tailscale-key", String.raw`tskey-[a-z]{2,12}-[A-Za-z0-9]{6,40}(?:-[A-Za-z0-9]{10,64})?`),
+  {
+    id: "telegram-bot-token",
+    // an address has it right behind the word
+    pattern: /(?<=(?<![A-Za-z0-9_-])(?:bot)?)(?<!\d)\d{8,10}:AA[A-Za-z0-9_-]{33}(?![A-Za-z0-9_-])/g,
+  },
+  own("replicate-token", String.raw`r8_[A-Za-z0-9]{37,60}(?![A-Za-z0-9])`),
+  own("perplexity-key", String.raw`pplx-[A-Za-z0-9]{40,64}(?![A-Za-z0-9])`),
+  own("jwt", String.raw`eyJ[A-Za-z0-9_-]{10,4000}\.eyJ[A-Za-z0-9_-]{2,8000}\.[A-Za-z0-9_-]{20,1400}`),
   own("age-secret-key", String.raw`AGE-SECRET-KEY-(?:PQ-)?1[A-Z0-9]{50,200}`),
 ];
 
@@ -65,38 +99,42 @@ interface Report {
 }
 
 /** Says which rules these are: it changes with them. */
-export const RULES = JSON.stringify(OWN_RULES.map(({ id, pattern }) => [id, pattern.source]));
+export const RULES = JSON.stringify([...OWN_RULES, addressPassword].map(({ id, pattern }) => [id, pattern.source]));
 
 /** A slash, also as JSON and addresses write it. */
 const SLASH = String.raw`(?:\\*\/|%2[Ff]|\\+u002[Ff])`;
 
 const SECRET_KEY = "ecret_?(?:ACCESS|[Aa]ccess)_?(?:KEY|[Kk]ey)";
-const LOGIN = String.raw`${SLASH}{2}[^/@\s]{1,310}(?:@|%40)`;
+const LOGIN = String.raw`${SLASH}{2}[^/@\s]{1,770}(?:@|%40)`;
+
+const BOT = "AA[A-Za-z0-9_-]{33}";
 
 /** By first character, which is what makes it quick: how everything begins that a rule, ours or the preset's, can find. */
 const BEGINNINGS: Readonly<Record<string, readonly string[]>> = {
-  A: ["3T[A-Z0-9]", "[KS]IA", "BIA", "CCA", "Iza", "GE-SECRET-KEY-"],
+  A: ["3T[A-Z0-9]", "[KS]IA", "BIA", "CCA", "Iza", "GE-SECRET-KEY-", String.raw`ccountKey(?:=|%3[Dd]|\\+u003[Dd])[^<$*{ ]`],
   G: ["OCSPX-"],
   P: ["RIVATE(?: |%20)KEY"],
   S: ["ECRET_?(?:ACCESS|[Aa]ccess)_?(?:KEY|[Kk]ey)", SECRET_KEY, String.raw`G\.\w`],
-  d: ["api[A-Fa-f0-9]{10}", "ckr_pat_"],
+  d: ["api[A-Fa-f0-9]{10}", "ckr_pat_", "o[opr]_v1_"],
+  e: [String.raw`yJ[A-Za-z0-9_-]{10,4000}\.eyJ`],
   f: ["igd_"],
   g: ["h[pousr]_[A-Za-z0-9]{20}", "ithub_pat_", "lpat-", "lc_[A-Za-z0-9+/]{20}", "lsa_", "sk_[A-Za-z0-9]{20}"],
   h: ["f_[A-Za-z0-9]{20}", String.raw`v[sbr]\.[A-Za-z0-9_-]{20}`],
   l: ["in_api_"],
   n: ["pm_[A-Za-z0-9]{20}", "tn_[0-9]{5}"],
   o: ["ps_ey"],
-  p: ["ypi-A"],
-  r: ["k_(?:live|test)_"],
+  p: ["ypi-A", "plx-[A-Za-z0-9]{20}"],
+  r: ["k_(?:live|test)_", "8_[A-Za-z0-9]{20}"],
   s: ["k-[A-Za-z0-9_-]{20}", "k_(?:live|test)_", String.raw`l\.[A-Za-z0-9_.-]{30}`, "hp(?:pa|ca|at|ss)_", SECRET_KEY],
+  t: ["skey-[a-z]{2,12}-"],
   v: ["c[pickar]_[A-Za-z0-9]{10}"],
   x: ["ai-[A-Za-z0-9]{20}", "ox[a-z][.-]", "app-", "-oauth-basic@"],
   y: [String.raw`a29\.`],
   _: ["authToken="],
   1: [`${SLASH}{2}[A-Za-z0-9_-]{20}`],
   "[Hh]": [String.raw`[Oo]{2}[Kk][Ss]\.[Ss][Ll][Aa][Cc][Kk]\.`],
-  ":": [LOGIN],
-  "%": [`3[Aa]${LOGIN}`],
+  ":": [LOGIN, BOT],
+  "%": [`3[Aa](?:${LOGIN}|${BOT})`],
 };
 
 /**
@@ -155,12 +193,17 @@ function endOfAddress(text: string, start: number, end: number): number {
   return host < 0 || host > end || rest < 0 ? end : host + rest;
 }
 
+const matchesOf = ({ id, pattern }: Rule, text: string): Match[] =>
+  Array.from(text.matchAll(pattern), ({ index, 0: { length } }) => ({ rule: id, start: index, end: index + length }));
+
 /** Everything in `text` that looks like a secret, in order, what overlaps as one. */
 export async function matchesIn(text: string): Promise<Match[]> {
-  const ours = OWN_RULES.flatMap(({ id, pattern }) =>
-    Array.from(text.matchAll(pattern), ({ index, 0: { length } }) => ({ rule: id, start: index, end: index + length })),
+  const preset = await presetMatches(text);
+  const known = preset.filter(({ rule }) => PRESET_ADDRESSES.has(rule));
+  const addresses = matchesOf(addressPassword, text).filter(
+    ({ start, end }) => !known.some((one) => one.start < end && start < one.end),
   );
-  return united([...ours, ...(await presetMatches(text))]);
+  return united([...OWN_RULES.flatMap((rule) => matchesOf(rule, text)), ...addresses, ...preset]);
 }
 
 /** Matches in order; those that overlap are one, under the name of the first, and of ours before the preset's. */

@@ -63,6 +63,17 @@ export const ownSamples: readonly Sample[] = [
   sample("pypi-token", "pypi-", "AgEIcHlwaS5vcmc", any(120)),
   sample("xai-key", "xa", "i-", any(80)),
   sample("age-secret-key", "AGE-", "SECRET-KEY-1", any(58, "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L")),
+  sample("digitalocean-token", "do", "p_v1_", any(64, hex)),
+  sample("tailscale-key", "tskey", "-auth-", any(17), "-", any(32)),
+  sample("telegram-bot-token", any(10, "123456789"), ":A", "A", any(33)),
+  sample("replicate-token", "r8", "_", any(37)),
+  sample("perplexity-key", "pp", "lx-", any(48)),
+  sample("jwt", "ey", "JhbGciOiJIUzI1NiJ9.", "ey", "JzdWIiOiJtYXJhIn0", ".", any(43)),
+  sample("password-in-address", "redis://:", "p4ssw0rd", "long@cache.acme.com:6379"),
+  sample("password-in-address", "amqp://guest2:", "gu3stpass", "@mq.acme.com"),
+  sample("password-in-address", "ftp://u:", "passw0rd99", "@ftp.acme.com"),
+  sample("password-in-address", "git+https://x:", any(30), "@git.acme.com"),
+  sample("password-in-address", "https://mara:", "p@ss!w0rd:", any(6), "@intranet.acme.com:8443"),
 ];
 
 /** Those of the preset that ours do not find before it. */
@@ -96,6 +107,17 @@ export const named: readonly (Sample & { readonly before: string; readonly after
   { ...sample("basicauth", any(40, hex)), before: "https://", after: [":x-oauth", "basic@github.com/a/b.git"].join("-") },
 ];
 
+/** In the form that each is mostly met in. */
+export const met: readonly (Sample & { readonly before: string; readonly after: string })[] = [
+  { ...sample("azure-account-key", any(86), "=="), before: "AccountName=a;AccountKey=", after: ";EndpointSuffix=core" },
+  {
+    ...sample("telegram-bot-token", any(9, "123456789"), ":A", "A", any(33)),
+    before: "https://api.telegram.org/bot",
+    after: "/sendMessage",
+  },
+  { ...sample("password-in-address", "amqps://${USER}:", any(12), "@"), before: "url: ", after: "${HOST}/vhost" },
+];
+
 export const samples: readonly Sample[] = [...ownSamples, ...presetSamples];
 
 /** Texts that resemble secrets and are none. */
@@ -108,7 +130,22 @@ export const harmless: readonly string[] = [
   "commit " + any(40, hex) + ", sha256 " + any(64, hex),
   "http://example.com//" + any(40) + " and 1/2 and 11//" + any(40),
   "sk-" + any(8) + " and sk_test and sl.id and hf_ and ghp_short",
-  "postgres://localhost/db and https://user@example.com/ and git@github.com:a/b.git",
+  [
+    "postgres://localhost/db and https://user@example.com/ and git@github.com:a/b.git",
+    "http://127.0.0.1:8080/@mara and ssh://git@github.com:22/a.git, https://[fe80::1]:8443/x@y",
+    ...[
+      "${REDIS_PASSWORD}",
+      "<password>",
+      "******",
+      "password",
+      "changeme",
+      "your_password",
+      "$PASSWORD",
+      "{{password}}",
+      "xxxxxx",
+    ].map((word) => `redis://:${word}@cache.acme.com:6379/0`),
+  ].join("\n"),
   "Authorization: Bearer <token>, export OPENAI_API_KEY=$KEY, password: ${PASSWORD}",
+  "AccountKey=<key>; r8_short, pplx-short, dop_v1_short, tskey-auth, 12:30:AA, eyJhbGciOiJIUzI1NiJ9 and eyJh.eyJh.sig",
   any(4000),
 ];

@@ -4,7 +4,7 @@ import { anySeed, seededRandom } from "../../src/testing/random.ts";
 import { maskedChunks } from "../../src/secrets/mask.ts";
 import { mayHold } from "../../src/secrets/rules.ts";
 import { scan, type Found, type WindowSizes } from "../../src/secrets/scan.ts";
-import { harmless, named, samples } from "./samples.ts";
+import { harmless, met, named, samples } from "./samples.ts";
 
 async function* cut(bytes: Uint8Array, size: number) {
   for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);
@@ -76,6 +76,10 @@ test.each(named)(
     expect(found).toMatchObject({ rule, value: expect.stringContaining(value) as string });
   },
 );
+
+test.each(met)("$rule is found where it mostly stands: behind $before", async ({ rule, value, before, after }) => {
+  expect(await find(`a\n${before}${value}${after}`)).toMatchObject([{ rule, value }]);
+});
 
 suite("nothing is cried over", () => {
   test.each(harmless.map((text) => [text.slice(0, 40), text] as const))("%s", async (_, text) => {
