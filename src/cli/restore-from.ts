@@ -82,9 +82,9 @@ const LISTED = 100;
 function lacking({ target, missing, gaps, bad, left, not_brought, not_ours }: FromTarget, out: Output): string[] {
   const lines = [
     ...not_brought.map(
-      ({ file, version, timestamp, at }) =>
+      ({ file, version, timestamp, size, at }) =>
         `  ${out.paint("red", "stays   ")}  ${file} of ${localTime(timestamp)}, version ${version}: ` +
-        (at === null ? `its bytes were not found on ${target}` : `its bytes lie on ${target} at the beginning of ${at}`),
+        (at === null ? `its bytes were not found on ${target}` : `its bytes are the first ${size} of ${at} on ${target}`),
     ),
     ...missing.map((one) => `  ${out.paint(isLoss(one) ? "red" : "yellow", "missing ")}  ${one.file}: ${whys[one.why]}`),
     ...left.map(({ message, hint }) => `  ${out.paint("red", "leaves  ")}  ${message}${hint === null ? "" : `. ${hint}`}`),
@@ -119,7 +119,9 @@ function sayMemories({ memories, memory_root, target, bare }: FromTarget): strin
 }
 
 /** What does not come of the history there, and what to do. */
-function sayHistory({ target, beside, not_brought, not_taken, dry_run }: FromTarget, out: Output): string[] {
+function sayHistory(report: FromTarget, out: Output): string[] {
+  const { target, memory_root, memories, beside, not_brought, not_taken, dry_run } = report;
+  const which = memories.length > 1 ? ` --memory ${memory_root}` : "";
   const { lines = 0, copies = 0 } = not_taken ?? {};
   return [
     ...(not_taken === null
@@ -127,7 +129,7 @@ function sayHistory({ target, beside, not_brought, not_taken, dry_run }: FromTar
       : [
           out.paint("red", "NOT taken over:") +
             ` the history there (${plural(lines, "line")}, ${copies} archive ${copies === 1 ? "copy" : "copies"}), because this folder has a history of its own. ` +
-            `Only what the files there hold ${dry_run ? "comes" : "came"}, as new versions. For the whole history make an empty folder with the same paths.json, and run \`aftersave restore --from ${target}\` there.`,
+            `Only what the files there hold ${dry_run ? "comes" : "came"}, as new versions. For the whole history make an empty folder with the same paths.json, and run \`aftersave restore --from ${target}${which}\` there.`,
         ]),
     ...(beside > 0
       ? [
@@ -155,6 +157,7 @@ function say(report: FromTarget, out: Output, { at }: Pick<FromTargetOptions, "a
     gaps,
     bad,
     missing,
+    not_brought,
     files,
     copies,
     bytes: size,
@@ -167,8 +170,8 @@ function say(report: FromTarget, out: Output, { at }: Pick<FromTargetOptions, "a
     ({ file, from, to }) =>
       `  ${to === null ? out.paint("red", "removes ") : from === null ? out.paint("green", "brings  ") : out.paint("yellow", "replaces")}  ${out.paint("bold", file)}`,
   );
-  const whole = gaps.length === 0 && bad.length === 0 && !missing.some(isLoss);
-  const history = whole ? "with the whole history" : `with what is left of the history: ${plural(versions, "line")}`;
+  const isWhole = gaps.length === 0 && bad.length === 0 && not_brought.length === 0;
+  const history = isWhole ? "with the whole history" : `with ${plural(versions, "line")} of history, which is not all of it`;
   const lacks = missing.length > 0 || !isAll(report);
   return [
     `${target} tells ${plural(versions, "line")} of history` + (until === null ? "" : `, the last of ${localTime(until)}`) + ".",

@@ -4,19 +4,26 @@
  */
 import { createHash } from "node:crypto";
 import { isArchiveKey, type ArchiveFolder, type Key } from "../core/key.ts";
-import type { Entry } from "../core/target.ts";
-import { kindOf } from "../mirror/place.ts";
+import type { Call, Entry } from "../core/target.ts";
+import { kindOf, type MirrorTarget } from "../mirror/place.ts";
 import { inParallel, type Wanted } from "./fetch.ts";
-import type { Found } from "./from-target.ts";
+import type { Told } from "./told.ts";
 
 /** Content of a version, and the key that held it. */
 export interface WantedOf extends Wanted {
   readonly file: Key;
 }
 
+interface Searched {
+  readonly to: MirrorTarget & { readonly concurrency: number };
+  readonly told: Told;
+  readonly listed: ReadonlyMap<string, Entry>;
+  readonly call: Call;
+}
+
 /** For each hash that was found the name of a file that begins with those bytes. Reads what the listing does not prove. */
 export async function whereTheyLie(
-  { to, told, listed, call }: Found,
+  { to, told, listed, call }: Searched,
   wanted: readonly WantedOf[],
   archive: ArchiveFolder,
 ): Promise<ReadonlyMap<string, Key>> {

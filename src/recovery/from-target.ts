@@ -354,7 +354,7 @@ async function ourRootAt({ rebuild: { state, archive } }: FromTargetParts, to: F
 }
 
 /** What is told of the target before anything is compared. */
-async function reportOf(parts: FromTargetParts, found: Found, { prefix }: FromTargetOptions): Promise<FromTarget> {
+async function reportOf(parts: FromTargetParts, found: Found, { prefix, at }: FromTargetOptions): Promise<FromTarget> {
   const { saves } = parts.rebuild.state;
   const { to, told } = found;
   const own = await saves.rootId();
@@ -370,7 +370,7 @@ async function reportOf(parts: FromTargetParts, found: Found, { prefix }: FromTa
     memories: told.memories,
     gaps: told.gaps,
     beside: told.beside.length,
-    not_brought: await notBrought(parts, found, own, below(prefix ?? "")),
+    not_brought: await notBrought(parts, found, own, below(prefix ?? ""), at === undefined),
     not_taken: own === undefined || own === told.memoryRoot ? null : { lines: told.lines.length, copies },
     not_ours: notOurs(parts, found, below(prefix ?? "")),
     bad: told.bad,
@@ -400,13 +400,14 @@ function notOurs({ rebuild: { archive } }: FromTargetParts, { told, holdings, li
 
 /**
  * Versions of this memory that another machine made by itself: not those whose content a version of ours has, nor those that are
- * what their file there holds now, which come.
+ * what their file there holds now, if that comes.
  */
 async function notBrought(
   { rebuild: { state, archive } }: FromTargetParts,
   found: Found,
   own: string | undefined,
   isMeant: (key: Key) => boolean,
+  filesCome: boolean,
 ): Promise<NotBrought[]> {
   const { told, listed } = found;
   const isHere = async ({ version, sum }: Version) => (await state.saves.version(version))?.sum === sum;
@@ -426,7 +427,7 @@ async function notBrought(
   const lie = await whereTheyLie(found, lost, archive);
   return lost
     .map((one) => ({ ...one, at: lie.get(one.sha256) ?? null }))
-    .filter(({ file, size, at }) => at !== file || listed.get(file)?.size !== size);
+    .filter(({ file, size, at }) => !filesCome || at !== file || listed.get(file)?.size !== size);
 }
 
 const onePerKey = (left: readonly Left[]): Left[] => [...new Map(left.map((one) => [one.file, one])).values()];
