@@ -115,7 +115,7 @@ const BEGINNINGS: Readonly<Record<string, readonly string[]>> = {
   G: ["OCSPX-"],
   P: ["RIVATE(?: |%20)KEY"],
   S: ["ECRET_?(?:ACCESS|[Aa]ccess)_?(?:KEY|[Kk]ey)", SECRET_KEY, String.raw`G\.\w`],
-  d: ["api[A-Fa-f0-9]{10}", "ckr_pat_", "o[opr]_v1_"],
+  d: ["api[A-Fa-f0-9]{10}", "ckr_pat_", "o[opr]_v1_[a-f0-9]{20}"],
   e: [String.raw`yJ[A-Za-z0-9_-]{10,4000}\.eyJ`],
   f: ["igd_"],
   g: ["h[pousr]_[A-Za-z0-9]{20}", "ithub_pat_", "lpat-", "lc_[A-Za-z0-9+/]{20}", "lsa_", "sk_[A-Za-z0-9]{20}"],
