@@ -66,7 +66,7 @@ async function* linesIn(pieces: Chunks): AsyncGenerator<string> {
 async function bytesOf({ bytes, open }: Measurable): Promise<Uint8Array> {
   if (bytes) return bytes;
   const pieces: Uint8Array[] = [];
-  for await (const piece of open()) pieces.push(piece.slice());
+  for await (const piece of open()) pieces.push(Buffer.from(piece)); // some hand out one buffer again and again; `slice` of a Buffer copies nothing
   return Buffer.concat(pieces);
 }
 

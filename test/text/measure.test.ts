@@ -15,8 +15,13 @@ const inMemory = (content: string): Measurable => {
   const bytes = Buffer.from(content);
   return { size: bytes.length, bytes, open: () => pieces(bytes) };
 };
+/** One buffer again and again, as files are read. */
 async function* pieces(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  for (let at = 0; at < bytes.length; at += 7) yield bytes.subarray(at, at + 7);
+  const buffer = Buffer.alloc(7);
+  for (let at = 0; at < bytes.length; at += 7) {
+    buffer.set(bytes.subarray(at, at + 7));
+    yield buffer.subarray(0, Math.min(7, bytes.length - at));
+  }
 }
 const streamed = (content: string): Measurable => ({ ...inMemory(content), bytes: undefined });
 
