@@ -76,7 +76,10 @@ function holdingsAfter(lines: readonly Counted[]): Holdings {
     const { file, sha256, size, version, archived_as, prev_sha256 } = line;
     const before = known.get(file);
     const was = line.base !== undefined || before?.sha256 === prev_sha256 ? before : undefined;
-    if (archived_as !== null && was) copies.set(archived_as, { ...was, key: archived_as, version, prunedFrom: [] });
+    const there = archived_as === null ? undefined : copies.get(archived_as);
+    // a second line that names a copy which is there already is not believed: no copy is ever written over
+    if (archived_as !== null && was && (!there || isPrunedHere(there)))
+      copies.set(archived_as, { ...was, key: archived_as, version, prunedFrom: [] });
     const base = line.base ?? (was && archived_as === null ? was.base : version);
     known.set(file, sha256 === null || size === null ? undefined : { key: file, version, base, sha256, size });
   };

@@ -282,6 +282,22 @@ describe("a target that cannot be trusted", () => {
     },
   );
 
+  it("a line that names a copy which an earlier one made does not take its place", async () => {
+    const { place, root: first, options } = await told();
+    rewrite(place, (lines) => {
+      const last = versionOf(lines.at(-1)!);
+      const { place: _, prev: __, sum: ___, salt, commitment: ____, ...facts } = last;
+      const { archived_as } = versionOf(lines[1]!);
+      expect(archived_as).toMatch(/^Archive\//);
+      const evil = { ...facts, version: "01JZZZZZZZZZZZZZZZZZZZZZZZ", prev_sha256: last.sha256, archived_as };
+      return [...lines, changelogLine(chain({ ...evil, sha256: sha256("c"), size: 1 }, last.place + 1, last.sum, salt!))];
+    });
+    const root = bareRoot();
+    const bare = await root.open(options);
+    expect(await bare.restoreFrom("drive")).toMatchObject({ versions: 6, missing: [], left: [] });
+    expect(root.files("Data")).toEqual(first.files("Data"));
+  });
+
   it("an altered line and a segment that is gone are gaps that are told; what can be linked is restored", async () => {
     const { place, memory, options } = await told();
     await memory.replace("Meta/a.txt", "a3");
