@@ -38,6 +38,7 @@ import {
   formsOf,
   printsOf,
   unique,
+  wideFormsOf,
   type Finder,
   type Fingerprints,
   type Print,
@@ -194,7 +195,8 @@ export function createEraser(parts: EraseParts): Eraser {
         throw new AftersaveError("E_USAGE", `a text to erase has 3 to ${MOST_MATCH} characters`, {
           hint: "Name a longer piece of it; a shorter one stands in too many places.",
         });
-      const found = formsOf(text).map((form) => prints.ofText(form));
+      const wide = wideFormsOf(text).map((form): Print => ({ ...prints.ofText(form), even: true }));
+      const found = [...formsOf(text).map((form) => prints.ofText(form)), ...wide];
       return { body: { ...begin, wholes: [], picked: [] }, prints: unique(found) };
     }
     if (kind === "key") {

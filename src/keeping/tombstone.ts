@@ -23,6 +23,8 @@ export interface Print {
   readonly mac: string;
   /** It counts only as a whole line of the key that this is the HMAC of. */
   readonly line?: string;
+  /** It counts only at an even place: one byte aside a text in UTF-16 looks like one of the other byte order. */
+  readonly even?: true;
   /** It is looked for while the erasure goes on, and does not stand in the way later. */
   readonly once?: true;
 }
@@ -94,8 +96,8 @@ export function createFingerprints(secret: Buffer): Fingerprints {
 
     const confirm = (bytes: Buffer, at: number, candidates: readonly Print[], found: Range[]) => {
       const macs = new Map<number, string>();
-      for (const { n, mac } of candidates) {
-        if (at + n > bytes.length) continue;
+      for (const { n, mac, even } of candidates) {
+        if (at + n > bytes.length || (even && at % 2 === 1)) continue;
         const known = macs.get(n) ?? macOf("text", bytes.subarray(at, at + n));
         macs.set(n, known);
         if (known === mac) found.push({ start: at, end: at + n });
@@ -159,12 +161,14 @@ export function formsOf(text: string): Buffer[] {
     escaped(form).replace(/[\u0080-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
   const plain = [text, text.normalize("NFC"), text.normalize("NFD")].flatMap((form) => [form, form.replace(/\r?\n/g, "\r\n")]);
   const forms = plain.flatMap((form) => [form, escaped(form), ascii(form)]);
-  const wide = [...new Set(plain)].map((form) => Buffer.from(form, "utf16le"));
-  return [
-    ...[...new Set(forms)].map((form) => Buffer.from(form, "utf8")),
-    ...wide,
-    ...wide.map((form) => Buffer.from(form).swap16()),
-  ];
+  return [...new Set(forms)].map((form) => Buffer.from(form, "utf8"));
+}
+
+/** The same in UTF-16, of either byte order; to be looked for at even places only. */
+export function wideFormsOf(text: string): Buffer[] {
+  const plain = [...new Set([text, text.normalize("NFC"), text.normalize("NFD")])];
+  const little = plain.map((form) => Buffer.from(form, "utf16le"));
+  return [...little, ...little.map((form) => Buffer.from(form).swap16())];
 }
 
 const says = (line: Buffer) => /[\p{L}\p{N}].*[\p{L}\p{N}].*[\p{L}\p{N}]/u.test(line.toString("utf8"));
