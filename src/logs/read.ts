@@ -30,6 +30,8 @@ export interface LogLine {
 export interface NumberedLine extends LogLine {
   /** 1, 2, 3 … from the beginning of its file, or from `from`. */
   readonly line: number;
+  /** With `withText`: as it stands there, without its end; `value` does not tell of a key that stands in it twice. */
+  readonly text?: string;
 }
 
 /** A line that was not yielded, by its number in the file (or from `from`). Never what it says. */
@@ -44,6 +46,7 @@ export interface ReadOptions {
   readonly from?: number | undefined;
   /** Read the rotated files first, oldest first. */
   readonly withRotated?: boolean | undefined;
+  readonly withText?: boolean | undefined;
   readonly onBad?: ((bad: BadLine) => void) | undefined;
 }
 
@@ -74,34 +77,39 @@ function valueOf(line: RawLine): { value: LogValue } | { why: Why } {
 /** Every line of a log, oldest first, in constant memory. A log that does not exist has none. */
 export async function* readLog(path: string, options: ReadOptions = {}): AsyncGenerator<NumberedLine> {
   const rotated = options.withRotated === true ? await rotatedFiles(path) : [];
-  for (const file of rotated) yield* readFile(file, 0, options.onBad);
-  yield* readFile(path, options.from ?? 0, options.onBad);
+  for (const file of rotated) yield* readFile(file, 0, options);
+  yield* readFile(path, options.from ?? 0, options);
 }
 
 /**
  * ndjson drops what it cannot parse and ends at `null`. So each line travels in an envelope, `[number, offset, why, line]`:
  * a gap in the numbers is a line that is not JSON, and more than four parts is one that only looks like JSON inside it.
  */
-async function* readFile(path: string, from: number, onBad: ReadOptions["onBad"]): AsyncGenerator<NumberedLine> {
+async function* readFile(path: string, from: number, { onBad, withText }: ReadOptions): AsyncGenerator<NumberedLine> {
   const file = await openLog(path, "r");
   if (file === undefined) return;
   const { parse } = (await import("ndjson")).default;
   const rows = parse({ strict: false });
-  const sent = { lines: 0, unended: false };
+  const sent = { lines: 0, unended: false, texts: withText === true ? new Map<number, string>() : undefined };
   const fed = pipeline(Readable.from(envelopes(file, from, sent)), rows).catch((error: unknown) => rows.destroy(error as Error));
   let line = 0;
   const bad = (why: Why) => onBad?.({ path, line, why });
   const missed = (until: number) => {
-    for (line += 1; line < until; line += 1) bad(sent.unended && line === sent.lines ? "torn" : "not JSON");
+    for (line += 1; line < until; line += 1) {
+      sent.texts?.delete(line);
+      bad(sent.unended && line === sent.lines ? "torn" : "not JSON");
+    }
   };
   try {
     for await (const row of rows as AsyncIterable<unknown>) {
       const [number, offset, why, value, ...more] = row as [number, number, Why | 0, unknown, ...unknown[]];
       missed(number);
+      const text = sent.texts?.get(number);
+      sent.texts?.delete(number);
       if (why !== 0) bad(why);
       else if (more.length > 0) bad("not JSON");
       else if (!isValue(value)) bad("not an object");
-      else yield { path, line, offset, value };
+      else yield { path, line, offset, value, ...(text !== undefined && { text }) };
     }
     missed(sent.lines + 1);
   } catch (error) {
@@ -113,14 +121,22 @@ async function* readFile(path: string, from: number, onBad: ReadOptions["onBad"]
   }
 }
 
+interface Sent {
+  lines: number;
+  unended: boolean;
+  /** By number, those that were not yielded yet; undefined: nobody asks. */
+  readonly texts: Map<number, string> | undefined;
+}
+
 /** The filter in front of ndjson: one chunk of envelopes for each block of the file. `sent` is right when it ends. */
-async function* envelopes(file: FileHandle, from: number, sent: { lines: number; unended: boolean }): AsyncGenerator<string> {
+async function* envelopes(file: FileHandle, from: number, sent: Sent): AsyncGenerator<string> {
   for await (const batch of linesForward(file, from)) {
     let chunk = "";
     for (const line of batch) {
       sent.lines += 1;
       sent.unended = !line.whole;
       const read = textOf(line);
+      if ("text" in read) sent.texts?.set(sent.lines, read.text.replace(/\r$/, ""));
       const rest = "why" in read ? `${JSON.stringify(read.why)},0` : `0,${read.text}`;
       chunk += `[${sent.lines},${line.offset},${rest}]\n`;
     }

@@ -4,7 +4,18 @@
  */
 import { z } from "zod";
 import type { Key } from "../core/key.ts";
-import { ALARM_RULES, erased, isWhole, NO_KEY, OPS, ORIGINS, SAVE_OPS, type Details, type Version } from "../core/version.ts";
+import {
+  ALARM_RULES,
+  changelogLine,
+  erased,
+  isWhole,
+  NO_KEY,
+  OPS,
+  ORIGINS,
+  SAVE_OPS,
+  type Details,
+  type Version,
+} from "../core/version.ts";
 
 const hash = z.string().regex(/^[0-9a-f]{64}$/);
 const key = z.string().min(1);
@@ -39,7 +50,7 @@ const details = z.strictObject({
 });
 
 /** Strict, as a field that no sum covers could say anything. */
-const changelogLine = z.strictObject({
+const lineShape = z.strictObject({
   timestamp: z.iso.datetime(),
   place: z.int().positive(),
   version: z.ulid(),
@@ -68,7 +79,7 @@ const changelogLine = z.strictObject({
 
 /** The version that a changelog line describes; `undefined` when it is not one of ours, or not whole. Does not check its sum. */
 export function parseChangelogLine(value: unknown): Version | undefined {
-  const { data } = changelogLine.safeParse(value);
+  const { data } = lineShape.safeParse(value);
   if (!data || (data.salt === null) !== (data.commitment !== null)) return undefined;
   const version: Version = {
     ...data,
@@ -84,6 +95,9 @@ function isBlank(v: Version): boolean {
   const blank = erased(v);
   return Object.entries(blank).every(([name, value]) => JSON.stringify(value) === JSON.stringify(v[name as keyof Version]));
 }
+
+/** The line is, byte for byte, what is written of its version: parsing does not tell of a key that stands in it twice. */
+export const isAsWritten = (version: Version, text: string | undefined): boolean => text === changelogLine(version);
 
 /** A link of the chain: what the next line builds upon. */
 export interface Link {

@@ -64,6 +64,20 @@ const isFresh = async (path: string) => {
   }
 };
 
+/** Keys of the files below the data folder. What cannot be memory, or not be read, is passed over: `sweep` tells of it. */
+export async function* keysBelow(places: Places): AsyncGenerator<Key> {
+  const skip = (relative: string) => places.isArchive(relative as Key);
+  for await (const { path, relative } of walk(places.dataDir, "", { skip, unread: () => undefined })) {
+    if (temporary.test(path) && (await isFresh(path))) continue;
+    try {
+      const { key } = places.place(parseKey(relative));
+      if (key === relative.normalize("NFC")) yield key; // else a symbolic link: the file that it names is visited itself
+    } catch (error) {
+      if (!(error instanceof AftersaveError)) throw error;
+    }
+  }
+}
+
 /** Looks at every file below the data folder, and at every head whose file is gone; versions what changed as `external`. */
 export async function sweep(saves: Pick<SaveManager, "saved">, heads: AsyncIterable<Head>, places: Places): Promise<SweepReport> {
   const known = new Map<Key, Head>();

@@ -6,7 +6,7 @@ import { rmdir } from "node:fs/promises";
 import { AftersaveError } from "../core/errors.ts";
 import { changelogLine } from "../core/version.ts";
 import { readLog, type Why } from "../logs/read.ts";
-import { verifyChain, type ChainReport } from "../logs/verify.ts";
+import { isAsWritten, parseChangelogLine, verifyChain, type ChainReport } from "../logs/verify.ts";
 import { LOGS, type LogName } from "../state/outbox.ts";
 import { faultOf, plural, statOf, type DoctorParts, type Found } from "./finding.ts";
 
@@ -87,9 +87,10 @@ async function* checkLog({ config, clock, fix }: DoctorParts, log: LogName): Asy
 
 /** Lines that were accepted since `last` was read are not looked at: their export may be under way. */
 async function* linesUntil(path: string, place: number): AsyncGenerator {
-  for await (const { value } of readLog(path, { withRotated: true })) {
+  for await (const { value, text } of readLog(path, { withRotated: true, withText: true })) {
     if (Number(value["place"]) > place) return;
-    yield value;
+    const version = "place" in value ? parseChangelogLine(value) : undefined;
+    yield version && !isAsWritten(version, text) ? { place: version.place } : value; // says more than is parsed: nobody's word
   }
 }
 

@@ -4,7 +4,7 @@
  * @module
  */
 import { isWhole, type Version } from "../core/version.ts";
-import { parseChangelogLine } from "../logs/verify.ts";
+import { isAsWritten, parseChangelogLine } from "../logs/verify.ts";
 
 /** What the chain needs to know of a line. */
 export interface ChainLine {
@@ -38,9 +38,11 @@ export const chainLine = ({ version, place, sum, prev, commitment, op, details }
   erases: op === "erase" ? (details?.about ?? []) : [],
 });
 
-export function seenLine(path: string, line: number, value: unknown): SeenLine {
+/** `text`: the line as it stands in the file; what its parsed `value` does not tell, such as a key that stands in it twice, is nobody's word. */
+export function seenLine(path: string, line: number, value: unknown, text: string | undefined): SeenLine {
   const version = parseChangelogLine(value);
-  return { path, line, of: version && chainLine(version), whole: version !== undefined && isWhole(version) };
+  const whole = version !== undefined && isWhole(version) && isAsWritten(version, text);
+  return { path, line, of: version && chainLine(version), whole };
 }
 
 /** Of one line, what another copy of the history has in its place. */

@@ -13,6 +13,7 @@ import { stampOf } from "../memory/durable.ts";
 import type { Heads } from "../memory/heads.ts";
 import { statLive } from "../memory/live.ts";
 import type { Places } from "../memory/places.ts";
+import { keysBelow } from "../memory/sweep.ts";
 import type { Head } from "../state/saves.ts";
 import type { State } from "../state/state.ts";
 import { plural } from "./finding.ts";
@@ -114,8 +115,8 @@ async function linesOf(changelog: string): Promise<FileLines> {
   const onBad = ({ path, line, why }: { path: string; line: number; why: string }) => {
     if (why !== "blank" && why !== "torn" && lines.length > 0) lines.push({ path, line, of: undefined, whole: false });
   };
-  for await (const { path, line, value } of readLog(changelog, { withRotated: true, onBad })) {
-    if ("place" in value) lines.push(seenLine(path, line, value));
+  for await (const { path, line, value, text } of readLog(changelog, { withRotated: true, withText: true, onBad })) {
+    if ("place" in value) lines.push(seenLine(path, line, value, text));
     else if (lines.length > 0) {
       strangers++;
       stranger ??= { path, line };
@@ -273,7 +274,45 @@ export async function verifyContent(parts: LocalParts): Promise<ContentReport> {
       next: `Nobody else has it: it was never sent. Save it again, or run \`aftersave reject ${version}\`.`,
     });
   }
+  add(await findUnknown(parts));
   return { files, copies, pruned, findings };
+}
+
+/** Files in the data folder that no version knows. */
+async function findUnknown({ state, places, signal }: LocalParts): Promise<Finding | undefined> {
+  const isNew = (await state.saves.last()) === undefined;
+  let count = 0;
+  let first: Key | undefined;
+  for await (const key of keysBelow(places)) {
+    signal?.throwIfAborted();
+    if (await state.saves.head(key)) continue;
+    if (!isNew && (await isSavedMeanwhile(state, key, signal))) continue;
+    count++;
+    first ??= key;
+  }
+  if (first === undefined) return undefined;
+  return {
+    level: "warning",
+    file: count === 1 ? first : null,
+    path: places.pathOf(first),
+    what: `${plural(count, "file")} in the data folder ${count === 1 ? "is" : "are"} known to no version, for example ${first}`,
+    why: isNew
+      ? "There is no history here: nothing was saved yet, or the logs and the state are gone."
+      : "Someone put them there without saving them.",
+    next: isNew
+      ? "If they were mirrored, `aftersave restore --from TARGET` brings their history back; else `aftersave sweep` begins one."
+      : "Run `aftersave sweep` to version them.",
+  };
+}
+
+/** A save puts its file there before its version counts. */
+async function isSavedMeanwhile(state: State, key: Key, signal: AbortSignal | undefined): Promise<boolean> {
+  const release = await state.claims.take("save", foldKey(key), { waitMs: 600_000, signal });
+  try {
+    return (await state.saves.head(key)) !== undefined;
+  } finally {
+    release();
+  }
 }
 
 function unreadable(error: unknown, doing: string, about: Partial<VerifyFinding>): Finding {

@@ -207,7 +207,7 @@ export async function verifyTold({ state, to, call }: TargetParts, history: Hist
   const read = new Map<Key, SeenLine[]>();
   await inParallel(found, to.concurrency, async ({ key }) => {
     const text = (await readText(target, key, MOST, call)) ?? "";
-    const lines = text.split("\n").map((line, at) => (line === "" ? undefined : seenLine(key, at + 1, fieldsOf(line))));
+    const lines = text.split("\n").map((line, at) => (line === "" ? undefined : seenLine(key, at + 1, fieldsOf(line), line)));
     read.set(
       key,
       lines.filter((line) => line !== undefined),

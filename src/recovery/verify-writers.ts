@@ -50,7 +50,7 @@ async function othersLines({ state, to, call }: Omit<TargetParts, "whose">, hist
     await inParallel(keys, to.concurrency, async (key) => {
       const text = (await readText(target, key, MOST, call)) ?? "";
       for (const [at, line] of text.split("\n").entries()) {
-        const { of, whole } = line === "" ? { of: undefined, whole: false } : seenLine(key, at + 1, fieldsOf(line));
+        const { of, whole } = line === "" ? { of: undefined, whole: false } : seenLine(key, at + 1, fieldsOf(line), line);
         if (!of || !whole) continue;
         if (of.place === 1) root ??= of.version;
         if (history.known(of.place)?.sum !== of.sum) lines.push({ key, line: at + 1, of });

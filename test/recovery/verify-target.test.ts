@@ -195,6 +195,10 @@ describe("the history at a target", () => {
       (p) => void rewrite(p, 0, (l) => l.toReversed()),
       { place: 1, line: 1, what: expect.stringContaining("moved") as string },
     ],
+    "a key that stands in a line twice": [
+      (p) => void rewrite(p, 0, (l) => l.with(1, l[1]!.replace("{", '{"chat_name":"EVIL",'))),
+      { place: 2, line: 2, what: expect.stringContaining("was altered") as string },
+    ],
     "a line blanked by hand": [
       (p) => void rewrite(p, 0, (l) => l.with(1, changelogLine(erased(versionOf(l[1]!))))),
       { place: 2, line: 2, what: expect.stringContaining("no erasure names it") as string },
@@ -315,6 +319,7 @@ describe("a state that was lost: what its former writer told is compared too", (
   it("another machine that goes its own way is told, and is no finding", async () => {
     const { root, memory, place } = await mirrored();
     const other = makeRoot();
+    await memory.log("changes"); // what waits to be written to the file is written
     cpSync(root.at("Data"), other.at("Data"), { recursive: true });
     cpSync(root.at("logs"), other.at("logs"), { recursive: true });
     const second = await other.open({ targets: { drive: place }, clock: clockAt("2026-01-05T00:00:00Z") });

@@ -72,6 +72,14 @@ describe("the changelog file", () => {
       { place: 4, line: 4, what: expect.stringContaining("altered") as string },
     ],
     "a field that nobody knows": [(l) => l.with(3, l[3]!.replace("{", '{"more":1,')), { place: 4, line: 4 }],
+    "a key that stands in a line twice, of which parsing takes the last": [
+      (l) => l.with(3, l[3]!.replace("{", '{"chat_name":"EVIL",')),
+      { place: 4, line: 4, what: expect.stringContaining("line 4 of the history was altered") as string },
+    ],
+    "the order of its keys": [
+      (l) => l.with(3, JSON.stringify(Object.fromEntries(Object.entries(JSON.parse(l[3]!) as object).toReversed()))),
+      { place: 4, line: 4, what: expect.stringContaining("line 4 of the history was altered") as string },
+    ],
     "a line that is gone": [
       (l) => l.toSpliced(4, 1),
       { place: 5, line: 5, what: expect.stringMatching(/^line 5 of the history was removed from the changelog/) as string },
@@ -145,6 +153,40 @@ describe("the changelog file", () => {
     expect(await memory.verify()).toMatchObject({ ok: false });
     await memory.doctor({ fix: true });
     expect(await memory.verify()).toMatchObject({ ok: true, findings: [] });
+  });
+
+  it("doctor --fix writes it anew also where parsing does not tell", async () => {
+    const { root, options } = await ten();
+    const lines = linesOf(root);
+    write(root, lines.with(3, lines[3]!.replace("{", '{"chat_name":"EVIL",')));
+    const memory = await root.open(options);
+    await memory.doctor({ fix: true });
+    expect(await memory.verify()).toMatchObject({ ok: true, findings: [] });
+    expect(linesOf(root)).toEqual(lines);
+  });
+
+  it("and the state are gone: the files that no version knows are told, and what to do", async () => {
+    const { root, options } = await ten();
+    rmSync(root.at("logs"), { recursive: true });
+    rmSync(root.at(".aftersave"), { recursive: true });
+    const { ok, history, findings } = await (await root.open(options)).verify();
+    expect([ok, history.lines]).toEqual([true, 0]);
+    expect(findings).toMatchObject([
+      {
+        level: "warning",
+        what: expect.stringMatching(/^2 files in the data folder are known to no version/) as string,
+        next: expect.stringMatching(/restore --from TARGET.*sweep/) as string,
+      },
+    ]);
+  });
+
+  it("a file that someone put beside those that were saved is told, and sweep ends it", async () => {
+    const { root, options } = await ten();
+    writeFileSync(root.at("Data/Core/new.txt"), "new");
+    const memory = await root.open(options);
+    expect((await memory.verify()).findings).toMatchObject([{ level: "warning", file: "Core/new.txt" }]);
+    await memory.sweep();
+    expect((await memory.verify()).findings).toEqual([]);
   });
 
   it("over rotated files: the one where it was altered is named", async () => {
@@ -283,7 +325,7 @@ describe("tampering, of lines alone", () => {
   );
   const see = (lines: readonly Version[], facts?: ChainFacts) =>
     tampering(
-      lines.map((line, at) => seenLine("x", at + 1, JSON.parse(changelogLine(line)))),
+      lines.map((line, at) => seenLine("x", at + 1, JSON.parse(changelogLine(line)), changelogLine(line))),
       facts,
     ).map(({ what, place, at }) => [what, place, at?.line]);
 
