@@ -1,5 +1,5 @@
 /**
- * Times as people say them. All of them look back, so that none is in the future.
+ * Times as people say them: of what could be either, the one that has passed.
  * @module
  */
 import { AftersaveError } from "../index.ts";
@@ -9,7 +9,7 @@ import { localTime } from "./words.ts";
 const iso = /^(\d{4}-\d\d-\d\d)T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)$/i;
 
 /**
- * The time that `text` means, at most `now`: ISO 8601, or words such as `2h ago`, `yesterday evening`, `2026-04-13 18:00` (local
+ * The time that `text` means: ISO 8601, or words such as `2h ago`, `yesterday evening`, `2026-04-13 18:00` (local
  * time). What could be either is the last one: on a Saturday, `monday` is the one before. A day alone (`yesterday`, `monday`,
  * `2026-04-13`) is its beginning; `3 days ago` is this time of that day. Dates with dots begin with the day. Throws `E_USAGE`.
  */
@@ -19,6 +19,12 @@ export async function timeOf(text: string, option: string, now: Date = new Date(
     throw new AftersaveError("E_USAGE", `${option} is not a time: ${JSON.stringify(text)}`, {
       hint: 'Say it as 2026-04-13T18:00:00Z, "2026-04-13 18:00", 13.4.2026, yesterday, or "2h ago".',
     });
+  return time;
+}
+
+/** The same, for a moment that is looked back at. Throws `E_USAGE` for one that has not come yet. */
+export async function pastTimeOf(text: string, option: string, now: Date = new Date()): Promise<Date> {
+  const time = await timeOf(text, option, now);
   if (time <= now) return time;
   throw new AftersaveError("E_USAGE", `${option} ${JSON.stringify(text)} is in the future: ${localTime(time.toISOString())}`, {
     hint: "Name a time that has passed.",

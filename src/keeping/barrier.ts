@@ -58,7 +58,7 @@ export function createBarrier({ tombstones, heads, erasure, saves, finishKey }: 
     let [pieces, size, old]: [Uint8Array[], number, number] = [[before], before.length, before.length];
     const look = async (window: Buffer) => tombstones.hit(window, key, old);
     for await (const chunk of chunks) {
-      pieces.push(chunk.slice()); // some hand out one buffer again and again
+      pieces.push(Buffer.from(chunk)); // some hand out one buffer again and again; `slice` of a Buffer copies nothing
       size += chunk.length;
       if (size < WINDOW) continue;
       const window = Buffer.concat(pieces);

@@ -10,7 +10,7 @@ const MOST = 16 << 20;
 async function textOf(source: Source): Promise<string | undefined> {
   if (source.size > MOST) return undefined;
   const pieces: Uint8Array[] = [];
-  for await (const piece of source.open()) pieces.push(piece.slice());
+  for await (const piece of source.open()) pieces.push(Buffer.from(piece));
   const bytes = Buffer.concat(pieces);
   const { isText } = await import("../text/lines.ts");
   return isText(bytes) ? bytes.toString("utf8") : undefined;

@@ -68,7 +68,7 @@ export async function readBytes(target: Target, key: Key, most: number, call: Ca
       for await (const chunk of chunks) {
         size += chunk.length;
         if (size > most) return undefined;
-        pieces.push(chunk.slice());
+        pieces.push(Buffer.from(chunk));
       }
       return Buffer.concat(pieces);
     },

@@ -91,7 +91,7 @@ export function createMemoryTarget(options: MemoryTargetOptions = {}): MemoryTar
     let sent = 0;
     const hash = createHash("sha256");
     for await (const chunk of untilAborted(body.open(), guard.signal)) {
-      chunks.push(chunk.slice());
+      chunks.push(Buffer.from(chunk));
       hash.update(chunk);
       sent += chunk.length;
       if (sent > body.size) break;

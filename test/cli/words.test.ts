@@ -4,7 +4,7 @@ import { contentOf } from "../../src/cli/content.ts";
 import { exitOfUploads, type Ended } from "../../src/cli/exits.ts";
 import { linesOf } from "../../src/cli/lines.ts";
 import { wrap } from "../../src/cli/output.ts";
-import { timeOf } from "../../src/cli/times.ts";
+import { pastTimeOf as timeOf } from "../../src/cli/times.ts";
 import { bytes, localTime } from "../../src/cli/words.ts";
 
 test("wrapping keeps words, indents and line breaks; colours take no room", () => {

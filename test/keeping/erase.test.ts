@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { codeOf } from "../memory/root.ts";
@@ -54,6 +54,13 @@ describe("erase --match", () => {
     expect(erased?.["commitment"]).toMatch(/^[0-9a-f]{64}$/);
 
     expect(await codeOf(memory.append("Core/C.txt", `again ${SECRET}\n`))).toBe("E_ERASED");
+    for (const at of [0, 1_500_000, 2_900_000]) {
+      const big = Buffer.alloc(3_000_000, "filling\n");
+      big.write(SECRET, at);
+      writeFileSync(root.at("big.txt"), big);
+      expect(await codeOf(memory.replace("Core/Big.txt", { path: root.at("big.txt") })), `at ${at}`).toBe("E_ERASED");
+    }
+    rmSync(root.at("big.txt"));
     await memory.append("Core/C.txt", SECRET.slice(0, 10));
     expect(await codeOf(memory.append("Core/C.txt", `${SECRET.slice(10)}\n`))).toBe("E_ERASED");
     expect(await codeOf(memory.append("Core/C.txt", "fine\n", { reason: SECRET }))).toBe("E_ERASED");

@@ -6,7 +6,7 @@ import { type Command, Option } from "commander";
 import { AftersaveError, type DiffQuery, type DiffWay } from "../../index.ts";
 import { exits, type Cli } from "../cli.ts";
 import { pour } from "../pour.ts";
-import { timeOf } from "../times.ts";
+import { pastTimeOf } from "../times.ts";
 import { sayAsOf, sayDiff } from "../unified.ts";
 import { versionOf } from "../version-of.ts";
 
@@ -40,7 +40,7 @@ export function define(command: Command, cli: Cli): void {
         throw new AftersaveError("E_USAGE", "--as-of takes a zone, a folder or a key, and nothing else", {
           hint: "To see what changed in one file, use `aftersave diff KEY A B`.",
         });
-      const time = await timeOf(flags.asOf, "--as-of");
+      const time = await pastTimeOf(flags.asOf, "--as-of");
       const found = await (await cli.memory()).diffAsOf(time, text);
       if (cli.out.json) cli.out.answer(found, () => "");
       else await pour(once(sayAsOf(found, canvas)), cli.out);

@@ -9,7 +9,7 @@ import type { Cli } from "../cli.ts";
 import { metaOf, withMeta, type MetaOptions } from "../meta.ts";
 import { asPlanned, carryOut, type PlanFlags } from "../plan.ts";
 import { restoreFrom } from "../restore-from.ts";
-import { timeOf } from "../times.ts";
+import { pastTimeOf } from "../times.ts";
 import { versionOf } from "../version-of.ts";
 
 interface Flags extends PlanFlags, MetaOptions {
@@ -50,7 +50,7 @@ export function define(command: Command, cli: Cli): void {
     const { at, keepNew, from, memory: whose } = flags;
     if (whose !== undefined && from === undefined) throw wrong("--memory goes with --from");
     if (keepNew === true && at === undefined) throw wrong("--keep-new goes with --at");
-    const time = at === undefined ? undefined : await timeOf(at, "--at");
+    const time = at === undefined ? undefined : await pastTimeOf(at, "--at");
     const memory = await cli.memory();
     if (from !== undefined) {
       if (keepNew === true) throw wrong("--keep-new does not go with --from");

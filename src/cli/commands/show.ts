@@ -7,7 +7,7 @@ import type { Command } from "commander";
 import { AftersaveError, type Shown } from "../../index.ts";
 import { exits, type Cli } from "../cli.ts";
 import { pour } from "../pour.ts";
-import { noteTime, timeOf } from "../times.ts";
+import { noteTime, pastTimeOf } from "../times.ts";
 import { versionOf } from "../version-of.ts";
 import { bytes } from "../words.ts";
 
@@ -35,7 +35,7 @@ export function define(command: Command, cli: Cli): void {
       2: "wrong usage, key or version; or a terminal, and content that is no text",
     },
   ).action(async (text: string, { at }: Flags) => {
-    const time = at === undefined ? undefined : await timeOf(at, "--at");
+    const time = at === undefined ? undefined : await pastTimeOf(at, "--at");
     const memory = await cli.memory();
     const { key, version } = versionOf(memory, text, cli.out.note);
     noteTime(cli.out, "--at", time);

@@ -6,7 +6,7 @@ import { type Command, Option } from "commander";
 import { ORIGINS, type Origin } from "../../index.ts";
 import type { Cli } from "../cli.ts";
 import { asPlanned, carryOut, type PlanFlags } from "../plan.ts";
-import { noteTime, timeOf } from "../times.ts";
+import { noteTime, pastTimeOf } from "../times.ts";
 
 interface Flags extends PlanFlags {
   readonly session?: string;
@@ -32,7 +32,7 @@ export function define(command: Command, cli: Cli): void {
       .option("--tool <name>", "the tool that does it")
       .addOption(new Option("--origin <origin>", "who does it").choices(ORIGINS)),
   ).action(async (versions: string[], { session, chat, since, reason, tool, origin, ...flags }: Flags) => {
-    const from = since === undefined ? undefined : await timeOf(since, "--since");
+    const from = since === undefined ? undefined : await pastTimeOf(since, "--since");
     const memory = await cli.memory();
     noteTime(cli.out, "--since", from);
     const plan = await memory.planUndo({
