@@ -278,7 +278,7 @@ describe("what waits, what was pruned, what was put aside", () => {
   it("loses the text too", async () => {
     const root = makeRoot({ guard: { "*": { policy: "hold" } } });
     const memory = await root.open();
-    await memory.replace("Meta/A.txt", `${"a long line of it\n".repeat(60)}`);
+    await memory.replace("Meta/A.txt", "a long line of it\n".repeat(60));
     expect(await codeOf(memory.replace("Meta/A.txt", `${SECRET}\n`))).toBe("E_HELD");
     await memory.append("Meta/B.txt", `B ${SECRET}\n`);
     await memory.archive("Meta/B.txt");
