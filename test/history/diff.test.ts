@@ -46,7 +46,7 @@ it(`hunks, by line and by word, turn one text into the other (seed ${seed})`, as
       expect(patched(a, hunksByLine(changes, context))).toBe(b);
       expect(patched(a, await hunksByWord(changes, context))).toBe(b);
     }),
-    { seed, numRuns: 1500 },
+    { seed, numRuns: 500 },
   );
 });
 

@@ -139,7 +139,7 @@ it(`every version is shown as it was written (seed ${seed})`, { timeout: 240_000
         }
       },
     ),
-    { seed, numRuns: 15, endOnFailure: true },
+    { seed, numRuns: 10, endOnFailure: true },
   );
 });
 

@@ -233,7 +233,7 @@ it(
         await expectChain(root.changelog, (await linesOf(root.changelog)).length);
         rmSync(root.path, { recursive: true });
       }),
-      { seed, numRuns: 40 },
+      { seed, numRuns: 20 },
     );
   },
 );

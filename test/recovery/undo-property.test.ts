@@ -44,7 +44,7 @@ it(`of sessions that append lines, each goes alone and in any order (seed ${seed
         await memory.close();
       },
     ),
-    { seed, numRuns: 25 },
+    { seed, numRuns: 15 },
   );
 });
 
@@ -92,7 +92,7 @@ it(
         await memory.close();
         await expectChain(root.changelog, (await linesOf(root.changelog)).length);
       }),
-      { seed, numRuns: 40 },
+      { seed, numRuns: 20 },
     );
   },
 );

@@ -56,7 +56,7 @@ it(`the steps lead from one value to the other, one after the other (seed ${seed
       const changes = await diffJson(from, to);
       expect(plain(changes.reduce(apply, from))).toEqual(plain(to));
     }),
-    { seed, numRuns: 3000 },
+    { seed, numRuns: 1000 },
   );
 });
 
