@@ -3,7 +3,6 @@ import { execFileSync, spawn, spawnSync, type ChildProcessWithoutNullStreams } f
 import {
   closeSync,
   cpSync,
-  existsSync,
   mkdirSync,
   mkdtempSync,
   openSync,
@@ -17,28 +16,20 @@ import {
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterEach, beforeAll, expect, inject } from "vitest";
-import { createClaims } from "../../src/state/claims.ts";
-import { clock } from "../state/clock.ts";
+import { onceInRun } from "../bundled.ts";
 
 let folder: string;
 const roots: string[] = [];
 
 /** The first test file of a run that needs the program bundles it; the others wait for that one. */
 beforeAll(async () => {
-  const run = inject("runFolder");
-  folder = join(run, "program");
-  const claims = createClaims(join(run, "locks"), clock);
-  const release = await claims.take("setup", "program");
-  try {
-    if (existsSync(join(folder, "package.json"))) return;
+  folder = join(inject("runFolder"), "program");
+  await onceInRun("program", join(folder, "package.json"), () => {
     const build = ["node_modules/tsdown/dist/run.mjs", "--no-dts", "--out-dir", join(folder, "dist"), "--log-level", "error"];
     execFileSync(process.execPath, build, { stdio: ["ignore", "ignore", "pipe"] });
     symlinkSync(resolve("node_modules"), join(folder, "node_modules"), "dir");
     cpSync("package.json", join(folder, "package.json"));
-  } finally {
-    release();
-    claims.close();
-  }
+  });
 });
 
 afterEach(() => {

@@ -1,10 +1,11 @@
 // A prune in a process of its own, which dies on the way.
 import { spawn } from "node:child_process";
 import { join } from "node:path";
+import { bundled } from "../bundled.ts";
 
 /** Prunes `root` until the `n`-th step of that name; answers what ended it: a signal, or what it said. */
-export function killedAt(root: string, step: string, n: number): Promise<string> {
-  const child = spawn(process.execPath, ["--import", "tsx", join(import.meta.dirname, "prune.child.ts"), root, step, String(n)], {
+export async function killedAt(root: string, step: string, n: number): Promise<string> {
+  const child = spawn(process.execPath, [await bundled(join(import.meta.dirname, "prune.child.ts")), root, step, String(n)], {
     env: { ...process.env, NODE_OPTIONS: "" },
     stdio: ["ignore", "ignore", "pipe"],
   });

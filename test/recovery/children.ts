@@ -1,6 +1,7 @@
 // Processes of this room's tests, all started before the first is waited for.
 import { spawn } from "node:child_process";
 import { join } from "node:path";
+import { bundled } from "../bundled.ts";
 
 export interface Ended {
   readonly code: number | null;
@@ -9,12 +10,13 @@ export interface Ended {
   readonly stderr: string;
 }
 
-export function children(commands: readonly (readonly string[])[]): Promise<Ended[]> {
+export async function children(commands: readonly (readonly string[])[]): Promise<Ended[]> {
+  const programs = await Promise.all(commands.map(([file = ""]) => bundled(join(import.meta.dirname, file))));
   return Promise.all(
     commands.map(
-      ([file = "", ...args]) =>
+      ([, ...args], n) =>
         new Promise<Ended>((resolve, reject) => {
-          const child = spawn(process.execPath, ["--import", "tsx", join(import.meta.dirname, file), ...args], {
+          const child = spawn(process.execPath, [programs[n] ?? "", ...args], {
             env: { ...process.env, NODE_OPTIONS: "" },
           });
           let [stdout, stderr] = ["", ""];
