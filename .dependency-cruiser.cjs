@@ -16,7 +16,7 @@ const rooms = {
   mirror: ["core", "state", "logs", "secrets"],
   history: ["core", "state", "memory", "text"], // looking back: changes nothing
   recovery: ["core", "state", "memory", "mirror", "logs", "text", "history", "type:config"], // bringing back; rebuild reads the changelog file, doctor checks what paths.json says
-  keeping: ["core", "state", "memory", "mirror", "logs", "type:config"], // pin, prune, erase: the only room that removes
+  keeping: ["core", "state", "memory", "mirror", "logs", "secrets", "type:config"], // pin, prune, erase: the only room that removes
   "open.ts": [
     "core",
     "state",

@@ -314,6 +314,9 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
   };
   const pathAt = (target: string, key: Key) => `${byName.get(target)?.root ?? ""}${key}`;
 
+  const enabled = config.targets.filter((target) => target.enabled).map(({ name }) => name);
+  const spoolDir = join(config.stateDir, "spool");
+  const keyOf = (text: string): Key => places.keyOf(text, cwd);
   const newId = idsOf(clock);
   const forgetting = createErasing({ state, heads, stateDir: config.stateDir, clock });
   const secrets = createSecrets({ ...config.secrets, keyFile: join(config.stateDir, "secrets.key"), archive: config.archive });
@@ -338,7 +341,7 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
     ),
     clock,
     archive: config.archive,
-    spoolDir: join(config.stateDir, "spool"),
+    spoolDir,
     newId,
     secrets,
     uploadsOf: (key) =>
@@ -346,9 +349,7 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
     onAccepted: () => logs.wake(),
   });
 
-  const spoolDir = join(config.stateDir, "spool");
-  const askedForBytes = config.targets.filter((target) => target.enabled).map(({ name }) => name);
-  const elsewhere = createElsewhere({ state, targets: askedForBytes, open, spoolDir });
+  const elsewhere = createElsewhere({ state, targets: enabled, open, spoolDir });
   const versions = createVersions({ saves: state.saves, heads, places, elsewhere });
 
   const announce = (outcome: Outcome) => {
@@ -373,9 +374,8 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
     const head = await state.saves.head(job.key);
     return head && { source: heads.source(head), version: head.version };
   };
-  const gate = createGate({ secrets, state, clock, contentOf: kept, keyOf: (text) => places.keyOf(text, cwd) });
+  const gate = createGate({ secrets, state, clock, contentOf: kept, keyOf });
   await gate.opened();
-  const enabled = config.targets.filter((target) => target.enabled).map(({ name }) => name);
   const peers = createPeers(state, clock);
   const whereIs = (name: string): string | undefined => {
     const target = options.targets?.[name] ? undefined : byName.get(name);
@@ -425,7 +425,7 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
     sweep: () => sweep(saves, state.saves.heads(), places),
     logs,
     newId,
-    keyOf: (text) => places.keyOf(text, cwd),
+    keyOf,
     targetsFor: routed,
     targets: enabled,
     open,
@@ -496,7 +496,7 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
       versions,
       clock,
       newId,
-      keyOf: (text) => places.keyOf(text, cwd),
+      keyOf,
       retention: config.retention,
       targets: config.targets
         .filter((target) => target.enabled)
@@ -548,11 +548,11 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
       heads,
       places,
       targetsFor: routed,
-      keyOf: (text) => places.keyOf(text, cwd),
+      keyOf,
       root: config.root,
     }),
     ...createHolding({ ...state, heads, manager: saves, versions }),
-    ...createShowing({ saves: state.saves, versions, places, keyOf: (text) => places.keyOf(text, cwd) }),
+    ...createShowing({ saves: state.saves, versions, places, keyOf }),
     root: config.root,
     config,
     get notices() {
@@ -654,7 +654,7 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
       );
     },
     check: (status) => (logs.fault() ? Math.max(1, checkExit(status, clock.now())) : checkExit(status, clock.now())),
-    keyOf: (text) => places.keyOf(text, cwd),
+    keyOf,
     checkedKeyOf: (text) => checkedKeyOf(text),
     async log(name, { limit = Number.POSITIVE_INFINITY, onBad, ...filter } = {}) {
       await logs.drain().catch(() => undefined); // closing tells of it; what stands in the file is shown all the same

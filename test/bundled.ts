@@ -2,8 +2,8 @@
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, symlinkSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
-import { build } from "tsdown";
 import { inject } from "vitest";
+import { bundlePrograms } from "../scripts/campaign/bundle.ts";
 import { createClaims } from "../src/state/claims.ts";
 import { clock } from "./state/clock.ts";
 
@@ -28,21 +28,7 @@ async function bundle(program: string): Promise<string> {
   await onceInRun(name, out, async () => {
     mkdirSync(folder, { recursive: true });
     if (!existsSync(join(folder, "node_modules"))) symlinkSync(resolve("node_modules"), join(folder, "node_modules"), "dir");
-    await build({
-      config: false,
-      entry: { [basename(program, ".ts")]: program },
-      outDir: join(folder, "dist"),
-      format: "esm",
-      platform: "node",
-      target: "node20.19",
-      fixedExtension: false,
-      dts: false,
-      report: false,
-      shims: true,
-      logLevel: "error",
-      deps: { neverBundle: [/^better-sqlite3$/], onlyBundle: false },
-      inputOptions: { resolve: { mainFields: ["module", "main"] }, experimental: { attachDebugInfo: "none" } },
-    });
+    await bundlePrograms({ [basename(program, ".ts")]: program }, join(folder, "dist"));
   });
   return out;
 }

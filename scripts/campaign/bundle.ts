@@ -13,18 +13,12 @@ export interface Bundle {
   remove(): void;
 }
 
-/** Built inside the project, so that the native SQLite is found from there. */
-export async function bundleChildren(only?: "writer" | "drive"): Promise<Bundle> {
-  const project = join(import.meta.dirname, "../..");
-  const cache = join(project, "node_modules/.cache");
-  mkdirSync(cache, { recursive: true });
-  const folder = mkdtempSync(join(cache, "aftersave-proof-"));
+/** Bundles TypeScript programs, by name, into `folder`; the native SQLite stays outside, to be found from there. */
+export async function bundlePrograms(entry: Readonly<Record<string, string>>, folder: string): Promise<void> {
   await build({
     config: false,
-    cwd: project,
-    entry: Object.fromEntries(
-      ["writer", "drive"].filter((name) => name === (only ?? name)).map((name) => [name, `scripts/campaign/${name}.child.ts`]),
-    ),
+    cwd: join(import.meta.dirname, "../.."),
+    entry: { ...entry },
     outDir: folder,
     clean: false,
     format: "esm",
@@ -38,6 +32,16 @@ export async function bundleChildren(only?: "writer" | "drive"): Promise<Bundle>
     deps: { neverBundle: [/^better-sqlite3$/], onlyBundle: false },
     inputOptions: { resolve: { mainFields: ["module", "main"] }, experimental: { attachDebugInfo: "none" } },
   });
+}
+
+/** Built inside the project, so that the native SQLite is found from there. */
+export async function bundleChildren(only?: "writer" | "drive"): Promise<Bundle> {
+  const project = join(import.meta.dirname, "../..");
+  const cache = join(project, "node_modules/.cache");
+  mkdirSync(cache, { recursive: true });
+  const folder = mkdtempSync(join(cache, "aftersave-proof-"));
+  const names = ["writer", "drive"].filter((name) => name === (only ?? name));
+  await bundlePrograms(Object.fromEntries(names.map((name) => [name, `scripts/campaign/${name}.child.ts`])), folder);
   return {
     writer: join(folder, "writer.js"),
     drive: join(folder, "drive.js"),

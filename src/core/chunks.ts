@@ -2,7 +2,20 @@
  * Streams of bytes, without anything that reads or writes them.
  * @module
  */
-import type { Chunks } from "./target.ts";
+import { createHash } from "node:crypto";
+import type { Chunks, Source } from "./target.ts";
+
+/** The bytes of a text, as a source. */
+export function sourceOf(text: string): Source {
+  const bytes = Buffer.from(text, "utf8");
+  return {
+    size: bytes.length,
+    sha256: createHash("sha256").update(bytes).digest("hex"),
+    async *open() {
+      yield bytes;
+    },
+  };
+}
 
 /** `chunks`, until `signal` aborts: then the signal's reason is thrown at once, also while the next chunk is awaited. */
 export async function* untilAborted(chunks: Chunks, signal?: AbortSignal): Chunks {

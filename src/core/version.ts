@@ -145,6 +145,9 @@ export interface Details {
 /** The key of a line that speaks of no key or of several, or whose key was erased; null in the file. */
 export const NO_KEY = "" as Key;
 
+/** What a line says of content when it has none. */
+export const NO_CONTENT = { sha256: null, size: null, prev_sha256: null, archived_as: null } as const;
+
 /** The facts of a version, before it has a place in the chain. */
 export interface VersionFacts extends Actor {
   /** ULID. */
@@ -266,10 +269,7 @@ export function erased(v: Version): Version {
     commitment: v.commitment ?? commitmentOf(v, v.salt ?? ""),
     salt: null,
     file: NO_KEY,
-    sha256: null,
-    size: null,
-    prev_sha256: null,
-    archived_as: null,
+    ...NO_CONTENT,
     details: null,
     ...actorOf(),
   };

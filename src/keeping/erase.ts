@@ -10,7 +10,7 @@ import { basename, dirname, join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { AftersaveError, errnoOf } from "../core/errors.ts";
 import { foldKey, ownKey, type Key } from "../core/key.ts";
-import { actorOf, NO_KEY, type Meta, type Details, type Version, type VersionFacts } from "../core/version.ts";
+import { actorOf, NO_CONTENT, NO_KEY, type Meta, type Details, type Version, type VersionFacts } from "../core/version.ts";
 import { fsyncFolder } from "../logs/files.ts";
 import { dropLines } from "../logs/redact.ts";
 import { digestOfFile, readPieces } from "../memory/content.ts";
@@ -227,10 +227,7 @@ export function createEraser(parts: EraseParts): Eraser {
     version: newId(),
     op,
     file,
-    sha256: null,
-    size: null,
-    prev_sha256: null,
-    archived_as: null,
+    ...NO_CONTENT,
     timestamp: new Date(clock.now()).toISOString(),
     details,
   });

@@ -5,7 +5,7 @@
 import type { Clock } from "../core/clock.ts";
 import { AftersaveError } from "../core/errors.ts";
 import type { Key } from "../core/key.ts";
-import { actorOf, type Meta, type Version } from "../core/version.ts";
+import { actorOf, NO_CONTENT, type Meta, type Version } from "../core/version.ts";
 import type { Versions } from "../memory/versions.ts";
 import type { State } from "../state/state.ts";
 
@@ -47,10 +47,7 @@ export async function pin(parts: PinParts, text: string, pinned: boolean, meta: 
       version: newId(),
       op: pinned ? "pin" : "unpin",
       file,
-      sha256: null,
-      size: null,
-      prev_sha256: null,
-      archived_as: null,
+      ...NO_CONTENT,
       timestamp: new Date(clock.now()).toISOString(),
       details: { about: [version] },
     });

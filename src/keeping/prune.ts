@@ -10,7 +10,7 @@ import type { Clock } from "../core/clock.ts";
 import { AftersaveError, asAftersaveError, type ErrorCode } from "../core/errors.ts";
 import { foldKey, type Key } from "../core/key.ts";
 import type { Entry } from "../core/target.ts";
-import { actorOf, NO_KEY, type Actor, type Meta } from "../core/version.ts";
+import { actorOf, NO_CONTENT, NO_KEY, type Actor, type Meta } from "../core/version.ts";
 import { fsyncFolder } from "../logs/files.ts";
 import { identityOf, statLive } from "../memory/live.ts";
 import { closes, kindOf, type MirrorTarget } from "../mirror/place.ts";
@@ -165,10 +165,7 @@ async function tell(
       version: newId(),
       op: "prune",
       file: removals.every(({ key }) => key === first.key) ? first.key : NO_KEY,
-      sha256: null,
-      size: null,
-      prev_sha256: null,
-      archived_as: null,
+      ...NO_CONTENT,
       timestamp: new Date(clock.now()).toISOString(),
       details: { prunes: { copies: removals.map(({ copy }) => copy), from } },
     },

@@ -3,13 +3,13 @@
  * save, and nobody keeps the text. They mean nothing without the key, which never leaves this machine.
  * @module
  */
-import { createHmac, randomBytes } from "node:crypto";
+import { createHmac } from "node:crypto";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { AftersaveError, errnoOf } from "../core/errors.ts";
 import type { Key } from "../core/key.ts";
-import { createDurably, writeDurably } from "../memory/durable.ts";
+import { writeDurably } from "../memory/durable.ts";
+import { keyIn } from "../secrets/key-file.ts";
 import { stateCorrupt } from "../state/sqlite.ts";
 import { linesIn, merged, trimmed, type Range } from "./redact.ts";
 
@@ -228,6 +228,8 @@ interface Loaded {
   finders: readonly (readonly [Tombstone, Finder])[] | undefined;
 }
 
+const DAMAGED = "Remove it together with tombstones.json beside it, and erase again what must not come back.";
+
 const NONE: Loaded = { stamp: "", tombstones: [], finders: [] };
 
 export function createTombstones(stateDir: string): Tombstones {
@@ -235,19 +237,6 @@ export function createTombstones(stateDir: string): Tombstones {
   const file = join(stateDir, "tombstones.json");
   let loaded = NONE;
   let made: Fingerprints | undefined;
-
-  const readKey = (): Buffer | undefined => {
-    try {
-      const key = Buffer.from(readFileSync(keyFile, "utf8").trim(), "hex");
-      if (key.length === 32) return key;
-    } catch (error) {
-      if (errnoOf(error) === "ENOENT") return undefined;
-      throw error;
-    }
-    throw new AftersaveError("E_IO", `${keyFile} is damaged: what was erased cannot be kept from coming back`, {
-      hint: "Remove it together with tombstones.json beside it, and erase again what must not come back.",
-    });
-  };
 
   const known = (): Loaded => {
     const stats = statSync(file, { bigint: true, throwIfNoEntry: false });
@@ -270,18 +259,7 @@ export function createTombstones(stateDir: string): Tombstones {
     else await writeDurably(file, Buffer.from(`${JSON.stringify(tombstones)}\n`), { mode: 0o600 });
   };
 
-  const fingerprints = async (): Promise<Fingerprints> => {
-    if (made) return made;
-    let key = readKey();
-    if (!key) {
-      key = randomBytes(32);
-      await createDurably(keyFile, Buffer.from(`${key.toString("hex")}\n`), 0o600).catch((error: unknown) => {
-        if (errnoOf(error) !== "EEXIST") throw error;
-        key = readKey();
-      });
-    }
-    return (made = createFingerprints(key));
-  };
+  const fingerprints = async (): Promise<Fingerprints> => (made ??= createFingerprints(await keyIn(keyFile, DAMAGED)));
 
   return {
     fingerprints,

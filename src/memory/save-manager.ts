@@ -11,6 +11,7 @@ import { AftersaveError, asAftersaveError, errnoOf, type ErrorCode } from "../co
 import { foldKey, type ArchiveFolder, type Key } from "../core/key.ts";
 import {
   actorOf,
+  NO_CONTENT,
   type Actor,
   type Alarm,
   type Details,
@@ -523,9 +524,8 @@ export class SaveManager {
   /** A decision that leaves the file as it is. */
   async #line(op: "accept" | "reject", key: Key, actor: Actor, details: Details): Promise<Ruled> {
     const { saves, clock, newId } = this.#parts;
-    const nothing = { sha256: null, size: null, prev_sha256: null, archived_as: null };
     const timestamp = new Date(clock.now()).toISOString();
-    const { version } = await saves.decide({ ...actor, version: newId(), op, file: key, ...nothing, timestamp, details });
+    const { version } = await saves.decide({ ...actor, version: newId(), op, file: key, ...NO_CONTENT, timestamp, details });
     this.#parts.onAccepted?.();
     return { version, receipt: null };
   }

@@ -3,13 +3,14 @@
  * others say there of their history makes their bytes known, so that they are not taken for a stranger's.
  * @module
  */
+import { sourceOf } from "../core/chunks.ts";
 import type { Clock } from "../core/clock.ts";
 import { OWN_FOLDER, ownKey, type Key } from "../core/key.ts";
 import type { Call, Target } from "../core/target.ts";
 import { isWhole } from "../core/version.ts";
 import type { Held, TargetWriter } from "../state/segments.ts";
 import type { State } from "../state/state.ts";
-import { fieldsOf, putOnce, readText, sourceOf, type MirrorTarget } from "./place.ts";
+import { fieldsOf, putOnce, readText, type MirrorTarget } from "./place.ts";
 
 /** Larger than any segment that is written; what is larger is somebody's file. */
 export const MOST = 64 << 20;

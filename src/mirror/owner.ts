@@ -3,6 +3,7 @@
  * same memory root on a second machine is no second one.
  * @module
  */
+import { sourceOf } from "../core/chunks.ts";
 import type { Clock } from "../core/clock.ts";
 import { AftersaveError } from "../core/errors.ts";
 import { ownKey, type Key } from "../core/key.ts";
@@ -12,7 +13,7 @@ import type { JobRequest } from "../state/jobs.ts";
 import type { TargetWriter } from "../state/segments.ts";
 import type { State } from "../state/state.ts";
 import type { Peers } from "./joined.ts";
-import { fieldsOf, kindOf, readText, sourceOf, type MirrorTarget } from "./place.ts";
+import { fieldsOf, kindOf, readText, type MirrorTarget } from "./place.ts";
 
 export const MARKER = ownKey("root.json");
 

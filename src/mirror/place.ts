@@ -46,18 +46,6 @@ export async function sha256Of(target: Target, entry: Entry, call: Call): Promis
   return target.read(entry.key, (chunks) => hashOf(chunks, "sha256"), call);
 }
 
-/** The bytes of a text, as a source. */
-export function sourceOf(text: string): Source {
-  const bytes = Buffer.from(text, "utf8");
-  return {
-    size: bytes.length,
-    sha256: createHash("sha256").update(bytes).digest("hex"),
-    async *open() {
-      yield bytes;
-    },
-  };
-}
-
 /** A whole file; undefined when it is longer than `most` bytes. */
 export async function readBytes(target: Target, key: Key, most: number, call: Call): Promise<Buffer | undefined> {
   return target.read(

@@ -3,6 +3,7 @@
  * sent behind the data: at most one a minute, at a flush, or when much waits (docs/decisions/segments.md).
  * @module
  */
+import { sourceOf } from "../core/chunks.ts";
 import type { Clock } from "../core/clock.ts";
 import { asAftersaveError, TargetError } from "../core/errors.ts";
 import type { Key } from "../core/key.ts";
@@ -11,7 +12,7 @@ import { changelogLine } from "../core/version.ts";
 import type { State } from "../state/state.ts";
 import { segmentKey, type Peers } from "./joined.ts";
 import type { Owner } from "./owner.ts";
-import { closes, PARK_MS, putOnce, sha256Of, sourceOf, type MirrorTarget } from "./place.ts";
+import { closes, PARK_MS, putOnce, sha256Of, type MirrorTarget } from "./place.ts";
 
 const MINUTE = 60_000;
 /** Bytes of lines that do not wait for the minute. */

@@ -4,7 +4,7 @@
  * when it is next written to.
  * @module
  */
-import { readdir, rename, stat } from "node:fs/promises";
+import { readdir, rename, rm, stat } from "node:fs/promises";
 import { join, relative, sep } from "node:path";
 import { errnoOf } from "../core/errors.ts";
 import { ARCHIVE_MARK, type ArchiveFolder, type Key } from "../core/key.ts";
@@ -171,7 +171,7 @@ export async function revive(
   const from = async (path: string): Promise<boolean> => {
     if ((await digestOfFile(path, content.size).catch(() => undefined))?.sha256 !== content.sha256) return false; // unreadable is not it
     const [at, made] = [heads.path(content.base), `${heads.path(content.base)}.new`];
-    await heads.remove(`${content.base}.new`);
+    await rm(made, { force: true }); // a rebuild that was killed left it
     await createDurably(made, () => readPieces(path, 0, content.size), 0o666);
     if ((await digestOfFile(made))?.sha256 !== content.sha256) return false;
     await rename(at, `${at}.damaged`).catch(ignoreAbsent); // it may hold something that nothing else does

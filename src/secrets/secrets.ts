@@ -4,6 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
+import { sourceOf } from "../core/chunks.ts";
 import { AftersaveError } from "../core/errors.ts";
 import { zoneOf, type ArchiveFolder, type Key } from "../core/key.ts";
 import { originOf } from "../core/route.ts";
@@ -84,17 +85,6 @@ async function placesOf(chunks: Chunks, starts: readonly number[]): Promise<{ li
     }
   return places;
 }
-
-const sourceOf = (text: string): Source => {
-  const bytes = Buffer.from(text, "utf8");
-  return {
-    size: bytes.length,
-    sha256: createHash("sha256").update(bytes).digest("hex"),
-    async *open() {
-      yield bytes;
-    },
-  };
-};
 
 async function textOf(chunks: Chunks): Promise<string> {
   const pieces: Uint8Array[] = [];

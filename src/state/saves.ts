@@ -296,7 +296,6 @@ export function createSaves({ database: db, relaxed, enqueue, log }: Parts): Sav
     details: intent.details ?? null,
   });
 
-  const chained = (facts: VersionFacts): Version => nextLine(db, facts);
   const decided = (facts: VersionFacts): Version => decideLine(db, facts, log);
 
   const jobsOf = (intent: Intent, acceptance: Acceptance): JobRequest[] => {
@@ -377,7 +376,7 @@ export function createSaves({ database: db, relaxed, enqueue, log }: Parts): Sav
     },
     async accept(intent, acceptance) {
       return db.transaction(() => {
-        const version = chained(factsOf(intent));
+        const version = nextLine(db, factsOf(intent));
         insertVersion(db, version, intent.new?.base ?? null);
         if (intent.new) upsertHead(db, { ...intent.new, key: intent.key, version: intent.version, stamp: acceptance.stamp });
         else db.prepare("DELETE FROM heads WHERE key = ?").run(intent.key);
