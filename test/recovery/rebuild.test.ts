@@ -176,6 +176,21 @@ describe("a state that was lost is rebuilt", () => {
     },
   );
 
+  it("goes on where a rebuild was killed while it made a kept copy anew", async () => {
+    const root = makeRoot();
+    const memory = await root.open();
+    await memory.append("a.txt", "a".repeat(100));
+    await memory.close();
+    flip(root.state, 0, 40);
+    const [head] = Object.keys(root.files(".aftersave/heads"));
+    flip(root.at(".aftersave/heads", head!), 0, 10);
+    writeFileSync(root.at(".aftersave/heads", `${head!}.new`), "a".repeat(50));
+    const again = await root.open();
+    expect(readFileSync(root.at(".aftersave/heads", head!), "utf8")).toBe("a".repeat(100));
+    expect(await again.verify()).toMatchObject({ findings: [] });
+    expect(existsSync(root.at(".aftersave/heads", `${head!}.new`))).toBe(false);
+  });
+
   it("says so, and keeps the damaged file", async () => {
     const root = makeRoot();
     const first = await root.open();
