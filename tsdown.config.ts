@@ -1,6 +1,9 @@
 import { defineConfig } from "tsdown";
 import { licences } from "./scripts/licences.ts";
 
+/** SDKs that users install themselves, for the targets that need one (`peerDependencies`, all optional). */
+const optional = [/^@aws-sdk\//, /^webdav$/, /^@octokit\//, /^@huggingface\//];
+
 /** What users install: one bundle with lazy chunks. Only what cannot be bundled (native SQLite) stays a dependency. */
 export default defineConfig({
   entry: {
@@ -13,7 +16,7 @@ export default defineConfig({
   platform: "node",
   target: "node20.19",
   fixedExtension: false,
-  deps: { neverBundle: [/^better-sqlite3$/], onlyBundle: false },
+  deps: { neverBundle: [/^better-sqlite3$/, ...optional], onlyBundle: false },
   report: false,
   // write-file-atomic names its temporary files after __filename.
   shims: true,

@@ -291,10 +291,21 @@ function targetsOf(parsed: PathsFile, root: string, driveRoot: string, report: R
       concurrency: concurrency ?? null,
       bytesPerSecond: bytes_per_second ?? null,
       timeoutMs: timeout ?? null,
-      options: "path" in options && type === "folder" ? { ...options, path: anywhere(root, String(options.path)) } : options,
+      options: absolute(root, options),
     };
   });
 }
+
+/** Files and folders that a target's own keys name. */
+const PATHS = ["path", "password_file", "token_file", "config"];
+
+const absolute = (root: string, options: Readonly<Record<string, unknown>>) =>
+  Object.fromEntries(
+    Object.entries(options).map(([key, value]) => [
+      key,
+      PATHS.includes(key) && typeof value === "string" ? anywhere(root, value) : value,
+    ]),
+  );
 
 async function routesOf(
   parsed: PathsFile,
@@ -341,15 +352,24 @@ function placesOf(config: Config): Places {
     state: config.stateDir,
     backups: config.backupDir,
     logs: { memory_changelog: config.logs.changes, upload_log: config.logs.uploads, archive_log: config.logs.archives },
-    secrets: { drive_token: config.driveToken, drive_client: config.driveClient },
+    secrets: { drive_token: config.driveToken, drive_client: config.driveClient, ...ownSecrets(config.targets) },
     others: { llama_input_path: config.llamaInput, llama_output_path: config.llamaOutput },
     mirrors: config.targets
-      .filter(({ type }) => type === "folder")
+      .filter(({ type, options }) => type === "folder" && options.path !== undefined)
       .map(({ name, enabled, root, options }) => {
         const base = String(options.path);
         return { path: `targets.${name}`, enabled, base, folder: join(base, root) };
       }),
   };
+}
+
+/** Files with credentials that targets name; several may share one. */
+function ownSecrets(targets: readonly TargetConfig[]): Record<string, string> {
+  const files = new Map<string, string>();
+  for (const { name, options } of targets)
+    for (const key of ["token_file", "password_file"])
+      if (typeof options[key] === "string" && !files.has(options[key])) files.set(options[key], `targets.${name}.${key}`);
+  return Object.fromEntries([...files].map(([file, path]) => [path, file]));
 }
 
 function drivesOf(parsed: PathsFile, targets: readonly TargetConfig[]): DriveMirror[] {

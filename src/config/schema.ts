@@ -4,92 +4,17 @@
  * @module
  */
 import { z } from "zod";
-import { DURATION, parseDuration, parseSize, SIZE } from "./units.ts";
+import { common, types } from "./schema-targets.ts";
+import { count, duration, glob, name, path, size, url, zone } from "./schema-words.ts";
 
-/** Types that the contract names; a later version brings the drivers. They may stand in the file while disabled. */
-export const LATER_TYPES = ["s3", "webdav", "dropbox", "github", "huggingface", "rclone"] as const;
-
-const measure = (expected: string, pattern: RegExp, parse: (text: string) => number | undefined) =>
-  z
-    .string({ error: expected })
-    .regex(pattern, { error: expected, abort: true })
-    .transform((text, context): number => {
-      const value = parse(text);
-      if (value !== undefined) return value;
-      context.addIssue({ code: "custom", message: expected });
-      return z.NEVER;
-    });
-const duration = () => measure("a duration such as 500ms, 30s, 5m, 2h or 1d", DURATION, parseDuration);
-const size = () => measure("a size such as 64KiB or 10MB", SIZE, parseSize);
-
-const path = () =>
-  z
-    .string()
-    .min(1, { error: "a path" })
-    // eslint-disable-next-line no-control-regex -- control characters are what is looked for
-    .regex(/^[^\u0000-\u001f]*$/, { error: "a path without control characters" });
-const glob = () => z.string().min(1, { error: "a pattern such as Meta/**" }).max(4096);
-const count = (least: number, most: number) => z.int().min(least).max(most);
-
-const name = (what: string) =>
-  z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, { error: `${what} of letters, digits, . _ - (at most 64)` });
-const zone = () => z.string().min(1, { error: "a zone, or * for every other one" });
-
-/** Plain `http` only where nobody else can listen; never a password in an address that ends up in messages. */
-function isSafeUrl(text: string): boolean {
-  if (!URL.canParse(text)) return false;
-  const { protocol, hostname, username, password } = new URL(text);
-  const loopback = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(hostname);
-  return username === "" && password === "" && (protocol === "https:" || (protocol === "http:" && loopback));
-}
-const url = () =>
-  z.string().refine(isSafeUrl, { error: "an https address without user or password (http only for a loopback address)" });
-
-const common = {
-  enabled: z.boolean().default(false).describe("Whether anything is sent there."),
-  root: z.string().optional().describe("The folder at the target under which the mirror lies, as people read it."),
-  attempts: count(1, 100).default(3).describe("Tries of one upload before its job is parked as failed."),
-  concurrency: count(1, 64).optional().describe("Uploads at the same time; never more than the target itself allows."),
-  bytes_per_second: size().optional().describe("Upload speed that is not exceeded, e.g. 1MB."),
-  timeout: duration().optional().describe("How long one call to the target may take."),
-  credentials_key: z.string().min(1).optional().describe("Name of the credentials in the vault."),
+const target = (otherTypes: readonly string[]) => {
+  const other = otherTypes.filter((type) => !types.some((known) => known.shape.type.value === type));
+  const [first, ...rest] = other;
+  return z.discriminatedUnion(
+    "type",
+    first === undefined ? types : [...types, z.looseObject({ type: z.enum([first, ...rest]), ...common })],
+  );
 };
-
-const folder = z.strictObject({
-  type: z.literal("folder").describe("What kind of place this is: `folder`, `gdrive`, or a type of a later version."),
-  ...common,
-  path: path().describe("The folder that holds the mirror at `<path>/<root>`. May lie outside the memory root."),
-});
-
-/** One, or several with a space between them. */
-const SCOPES = /^https:\/\/www\.googleapis\.com\/auth\/[\w.]+( https:\/\/www\.googleapis\.com\/auth\/[\w.]+)*$/;
-
-const gdrive = z.strictObject({
-  type: z.literal("gdrive"),
-  ...common,
-  shared_drive: z.string().min(1).optional().describe("Id of a shared drive; without it, My Drive."),
-  auth: z.enum(["user", "service_account", "adc"]).default("user").describe("Who signs in."),
-  root_url: url().default("https://www.googleapis.com/").describe("Address of the API, for proxies and tests."),
-  token_url: url().default("https://oauth2.googleapis.com/token").describe("Address that issues tokens."),
-  scope: z
-    .string()
-    .regex(SCOPES, { error: "one of Google's scopes, written out: https://www.googleapis.com/auth/drive.file or .../auth/drive" })
-    .default("https://www.googleapis.com/auth/drive.file")
-    .describe("OAuth scope that is asked for."),
-  writes_per_second: z
-    .union([z.literal("off"), z.number().min(0.1).max(1000)], { error: "a number of writes from 0.1 up, or off" })
-    .default(3)
-    .describe("Writes per second that are sustained; Google allows an account about 3. `off`: as fast as it goes."),
-  write_burst: count(1, 10_000).default(20).describe("Writes that may go at once before that pace holds."),
-  impersonate: z
-    .string()
-    .regex(/^[^\s@]+@[^\s@]+\.[^\s@]+$/, { error: "the e-mail address of an account" })
-    .optional()
-    .describe("Account that a service account acts for (domain-wide delegation)."),
-});
-
-const target = (types: readonly [string, ...string[]]) =>
-  z.discriminatedUnion("type", [folder, gdrive, z.looseObject({ type: z.enum(types), ...common })]);
 
 const route = z.strictObject({
   match: glob().describe("Pattern over keys (`*` within a segment, `**` over segments, `{a,b}`, dotfiles included)."),
@@ -161,7 +86,6 @@ const guardZone = z.strictObject({
 const perZone = <P extends z.ZodType, Z extends z.ZodType = P>(all: P, each?: Z) => z.union([all, z.record(zone(), each ?? all)]);
 
 function build(otherTypes: readonly string[]) {
-  const types = [...new Set([...LATER_TYPES, ...otherTypes])].filter((type) => type !== "folder" && type !== "gdrive");
   return z.strictObject({
     $schema: z.string().optional().describe("Where an editor finds the JSON Schema of this file."),
     local_data_dir: path().default("Data/").describe("The memory files. Keys are paths below it."),
@@ -180,7 +104,7 @@ function build(otherTypes: readonly string[]) {
     drive_token: path().default("drive_token.json").describe("Google credentials: what `connect` writes, or Google's own files."),
     drive_client: path().default("drive_client.json").describe("The OAuth client that `connect` uses."),
     targets: z
-      .record(name("a name"), target(types as [string, ...string[]]))
+      .record(name("a name"), target(otherTypes))
       .prefault({ drive: { type: "gdrive", enabled: true } })
       .describe("Places that hold a mirror, by name."),
     routes: z.array(route).optional().describe("Which files go where. The first match wins."),

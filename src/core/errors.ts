@@ -83,6 +83,7 @@ export const ERRORS = {
   E_ERASED: row(5, "what was erased is brought back, by a save or by an upload"),
   E_BLOCKED: row(5, "a rule keeps this file from leaving the machine", kept),
   E_TARGET_IN_USE: row(5, "another memory root owns this place", kept),
+  E_SDK_MISSING: row(1, "a package or program that this type of target needs is not installed", kept),
   E_TARGET_DISABLED: row(1, "the target is not enabled", kept),
   E_TARGET_ABSENT: row(1, "the file is not on the target", kept),
   E_TARGET_UNREACHABLE: row(1, "the target cannot be reached", kept),

@@ -18,6 +18,7 @@ export interface MirrorTarget {
 /** Failures after which nothing else of the target is tried: it cannot be reached, or does not let us in. */
 export const closes: ReadonlySet<ErrorCode> = new Set([
   "E_TARGET_UNREACHABLE",
+  "E_SDK_MISSING",
   "E_AUTH",
   "E_TARGET_IN_USE",
   "E_SIGN_IN_EXPIRED",

@@ -388,7 +388,12 @@ describe("values that are refused", () => {
       "drive",
     ],
     ["E_CONFIG_UNSUPPORTED", { targets: { s: { type: "s3", enabled: true, bucket: "b" } } }, "targets.s.enabled", "no s3 target"],
-    ["E_CONFIG_UNSUPPORTED", { targets: { s: { type: "rclone", enabled: true } } }, "targets.s.enabled", "no rclone target"],
+    [
+      "E_CONFIG_UNSUPPORTED",
+      { targets: { s: { type: "rclone", enabled: true, remote: "x:" } } },
+      "targets.s.enabled",
+      "no rclone target",
+    ],
     [
       "E_CONFIG_UNSUPPORTED",
       { targets: { drive }, routes: [{ match: "x", targets: ["drive"], encrypt: true }] },
@@ -431,7 +436,7 @@ describe("values that are refused", () => {
   test("problems of several kinds are a configuration error", async () => {
     const { error, problems } = await problemsOf({
       upload_log: "../x",
-      targets: { s: { type: "s3", enabled: true } },
+      targets: { s: { type: "s3", enabled: true, bucket: "b" } },
     });
     expect(error.code).toBe("E_CONFIG");
     expect(problems.map(({ code }) => code).toSorted()).toEqual(["E_CONFIG", "E_CONFIG_UNSUPPORTED"]);
@@ -452,10 +457,8 @@ describe("values that are accepted", () => {
     ],
     ["encryption switched off", { targets: { drive }, routes: [{ match: "**", encrypt: false }] }],
     ["secrets that go nowhere", { targets: { c: { type: "gdrive" } }, secrets: "block" }],
-    [
-      "a later type that is off, with keys of its own",
-      { targets: { w: { type: "webdav", url: "x", deep: { a: [1] }, "//": "later" } } },
-    ],
+    ["a place that is off, as a sketch", { targets: { s: { type: "s3", bucket: "…", endpoint: "…", "//": "later" } } }],
+    ["a preset without a path, off", { targets: { d: { type: "folder", preset: "dropbox" } } }],
     ["no target at all", { targets: {} }],
     ["loopback http", { targets: { c: { type: "gdrive", root_url: "http://127.0.0.1:8080/", token_url: "http://[::1]/t" } } }],
     [
