@@ -127,7 +127,10 @@ const rclone = z.strictObject({
 
 /** Every type of target that has keys of its own. A type without a driver in this version may stand in the file while disabled. */
 export const types = [
-  folder.refine(({ path, preset }) => path !== undefined || preset !== undefined, { path: ["path"], error: "a path (text in double quotes), or a preset" }),
+  folder.refine(({ path, preset }) => path !== undefined || preset !== undefined, {
+    path: ["path"],
+    error: "a path (text in double quotes), or a preset",
+  }),
   gdrive,
   // a place that nothing is sent to may still be a sketch
   s3.refine(({ enabled, endpoint }) => !enabled || endpoint === undefined || isSafeUrl(endpoint), {
