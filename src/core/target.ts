@@ -22,7 +22,7 @@ export interface Hash {
   readonly hex: string;
 }
 
-/** What was seen at a place, to be handed back as a guard: `rev` is opaque (etag, revision, inode and times), `id` the place's own identity of the file where it has one. */
+/** What was seen at a place, to be handed back as a guard: `rev` is opaque (etag, revision, inode and times) and never the same for two contents, `id` the place's own identity of the file where it has one. */
 export interface Seen {
   readonly rev: string;
   readonly id?: string | undefined;

@@ -32,6 +32,13 @@ export const drivers: Readonly<Record<string, Driver>> = {
       return disconnect(context);
     },
   },
+  s3: {
+    async open(context) {
+      const { openS3Target } = await import("./s3.ts");
+      return openS3Target(context);
+    },
+    placeOf: (root, options) => JSON.stringify([root, options["endpoint"] ?? null, options["bucket"], options["prefix"] ?? null]),
+  },
 };
 
 export const targetTypes: readonly string[] = Object.keys(drivers);

@@ -1,0 +1,207 @@
+/**
+ * What an S3 service really does. Servers that speak S3 differ, some ignore a condition silently, so it is tried out once
+ * for each place, on an object of our own, and remembered.
+ * @module
+ */
+import { createHash, randomBytes } from "node:crypto";
+import { TargetError } from "../../core/errors.ts";
+import type { Call, DriverMemory } from "../../core/target.ts";
+import type { Service } from "./client.ts";
+
+/** How the service compares an ETag: as the standard writes it, in quotes; only without them (Ceph); or not at all. */
+export type Matching = "quoted" | "bare" | "none";
+
+export interface Abilities {
+  /** It verifies `x-amz-checksum-sha256`, keeps it and gives it back. */
+  readonly checksums: boolean;
+  /** The ETag of what is sent in one piece is the MD5 of its bytes. */
+  readonly md5: boolean;
+  /** PUT obeys `If-None-Match: *`. */
+  readonly create: boolean;
+  /** PUT obeys `If-Match`. */
+  readonly replace: Matching;
+  /** So does the end of a multipart upload, for both. */
+  readonly complete: boolean;
+  /** CopyObject obeys `If-None-Match: *`. */
+  readonly copy: boolean;
+  /** DeleteObject obeys `If-Match`. */
+  readonly remove: boolean;
+  /** The bucket keeps older versions. It may begin to at any time, and some services then ignore conditions. */
+  readonly versioned: boolean;
+  /** Listings may lag behind (OpenStack Swift). */
+  readonly lags: boolean;
+}
+
+export const PROBE = /^\.aftersave\/probe-[0-9a-f]{16}$/;
+const MEMORY = "abilities";
+const NOBODYS = "0123456789abcdef0123456789abcdef";
+
+export const quoted = (etag: string) => `"${etag}"`;
+export const bareOf = (etag: string | undefined) => (etag ?? "").replaceAll(/^(W\/)?"|"$/g, "");
+export const matching = (how: Matching, etag: string) => (how === "bare" ? etag : quoted(etag));
+export const md5Of = (bytes: Uint8Array, encoding: "hex" | "base64" = "hex") => createHash("md5").update(bytes).digest(encoding);
+export const sha256Of = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("base64");
+
+/** What was found out about this place before, in any process. */
+export async function recall(memory: DriverMemory, place: string): Promise<Abilities | undefined> {
+  const text = await memory.get(MEMORY);
+  if (text === undefined) return undefined;
+  const known = JSON.parse(text) as { place: string; abilities: Abilities };
+  return known.place === place ? known.abilities : undefined;
+}
+
+export const forget = (memory: DriverMemory) => memory.delete(MEMORY);
+
+/** How a try of something that a service may not know ended. */
+type Answer<T> = { readonly done: T } | { readonly refused: number; readonly error: TargetError };
+
+async function tried<T>(work: Promise<T>): Promise<Answer<T>> {
+  try {
+    return { done: await work };
+  } catch (error) {
+    if (!(error instanceof TargetError) || error.canPass || error.kind === "auth" || error.kind === "quota") throw error;
+    const status = Number(error.details["status"] ?? 0);
+    if (status === 0) throw error;
+    return { refused: status, error };
+  }
+}
+
+const REFUSED = new Set([404, 409, 412]);
+const refusedBy = (answer: Answer<unknown>) => "refused" in answer && REFUSED.has(answer.refused);
+
+/**
+ * Tries it out with some twenty small requests and remembers it. Fails as any request may, and then remembers nothing.
+ *
+ * @param folder What object keys begin with.
+ */
+export async function findOut(
+  service: Service,
+  memory: DriverMemory,
+  place: string,
+  folder: string,
+  call: Call,
+): Promise<Abilities> {
+  const { bucket: Bucket } = service;
+  const name = () => `${folder}.aftersave/probe-${randomBytes(8).toString("hex")}`;
+  const [Key, Copy] = [name(), name()];
+  const made = new Set<string>();
+  const bytes = Buffer.from("aftersave tries out what this place can do");
+  const doing = "try out what the bucket can do";
+  const ask = <T>(request: Parameters<typeof service.ask<T>>[2]) => tried(service.ask(doing, call, request));
+
+  const put = (key: string, condition: { IfNoneMatch?: string; IfMatch?: string }, sum: boolean) => {
+    made.add(key);
+    return ask((s3, http) =>
+      s3.putObject({ Bucket, Key: key, Body: bytes, ...condition, ...(sum && { ChecksumSHA256: sha256Of(bytes) }) }, http),
+    );
+  };
+  /** The one of `tries` that is obeyed: it refuses what does not match, and takes what does. */
+  const obeyed = async (right: string, go: (IfMatch: string) => Promise<Answer<unknown>>): Promise<Matching> => {
+    for (const how of ["quoted", "bare"] as const) {
+      if (!refusedBy(await go(matching(how, NOBODYS)))) return "none";
+      if ("done" in (await go(matching(how, right)))) return how;
+    }
+    return "none";
+  };
+
+  try {
+    const summed = await put(Key, {}, true);
+    const plain = "done" in summed ? summed : await put(Key, {}, false);
+    if ("refused" in plain) throw plain.error;
+    const etag = bareOf(plain.done.ETag);
+    const head = await service.ask(doing, call, (s3, http) =>
+      s3.headObject({ Bucket, Key, ...("done" in summed && { ChecksumMode: "ENABLED" }) }, http),
+    );
+    const create =
+      refusedBy(await put(Key, { IfNoneMatch: "*" }, false)) && "done" in (await put(name(), { IfNoneMatch: "*" }, false));
+    const replace = await obeyed(etag, (IfMatch) => put(Key, { IfMatch }, false));
+
+    const copied = (IfNoneMatch?: string) => {
+      made.add(Copy);
+      const CopySource = copySource(Bucket, Key);
+      return ask((s3, http) => s3.copyObject({ Bucket, Key: Copy, CopySource, ...(IfNoneMatch && { IfNoneMatch }) }, http));
+    };
+    const copy = "done" in (await copied()) && refusedBy(await copied("*"));
+
+    const complete =
+      create && replace !== "none" && (await obeysAtTheEnd(etag, matching(replace, etag), matching(replace, NOBODYS)));
+
+    const removed = (IfMatch: string) => ask((s3, http) => s3.deleteObject({ Bucket, Key, IfMatch }, http));
+    const remove = replace !== "none" && refusedBy(await removed(matching(replace, NOBODYS)));
+
+    const { VersionId } = plain.done;
+    const abilities: Abilities = {
+      checksums: "done" in summed && head.ChecksumSHA256 === sha256Of(bytes),
+      md5: etag === md5Of(bytes) && !isEncrypted(head),
+      create,
+      replace,
+      complete,
+      copy,
+      remove,
+      versioned: VersionId !== undefined && VersionId !== "null",
+      lags: service.isSwift(),
+    };
+    await memory.set(MEMORY, JSON.stringify({ place, abilities }));
+    return abilities;
+  } finally {
+    const swept = Promise.all([...made].map(sweepAway));
+    if (call.signal?.aborted !== true) await swept;
+  }
+
+  async function obeysAtTheEnd(etag: string, right: string, wrong: string): Promise<boolean> {
+    let upload: { UploadId: string | undefined; Parts: Array<{ PartNumber: number; ETag: string | undefined }> } | undefined;
+    const begin = async () => {
+      const { UploadId } = await service.ask(doing, call, (s3, http) => s3.createMultipartUpload({ Bucket, Key }, http));
+      upload = { UploadId, Parts: [] };
+      const { ETag } = await service.ask(doing, call, (s3, http) =>
+        s3.uploadPart({ Bucket, Key, UploadId, PartNumber: 1, Body: bytes }, http),
+      );
+      return (upload = { UploadId, Parts: [{ PartNumber: 1, ETag }] });
+    };
+    const end = async (condition: { IfNoneMatch?: string; IfMatch?: string }) => {
+      const { UploadId, Parts } = upload ?? (await begin());
+      return ask((s3, http) =>
+        s3.completeMultipartUpload({ Bucket, Key, UploadId, MultipartUpload: { Parts }, ...condition }, http),
+      );
+    };
+    try {
+      const begun = await tried(begin());
+      if ("refused" in begun) return false;
+      for (const condition of [{ IfNoneMatch: "*" }, { IfMatch: wrong }]) {
+        const answer = await end(condition);
+        if (!refusedBy(answer)) return false;
+        // some forget the upload when they refuse its end
+        if ("refused" in answer && answer.refused === 404) upload = undefined;
+      }
+      let answer = await end({ IfMatch: right });
+      if ("refused" in answer && answer.refused === 404) {
+        upload = undefined;
+        answer = await end({ IfMatch: right });
+      }
+      if ("done" in answer) upload = undefined;
+      return "done" in answer && etag !== "";
+    } finally {
+      const UploadId = upload?.UploadId;
+      if (UploadId !== undefined)
+        await tried(service.ask(doing, undefined, (s3) => s3.abortMultipartUpload({ Bucket, Key, UploadId })));
+    }
+  }
+
+  /** An own object that stays is never listed, and may be removed by anyone: a right that is missing to remove it is no failure. */
+  async function sweepAway(key: string): Promise<void> {
+    await service
+      .ask(doing, undefined, (s3) => s3.deleteObject({ Bucket, Key: key }))
+      .catch((error: unknown) => {
+        if (!(error instanceof TargetError)) throw error;
+      });
+  }
+}
+
+/** A key as it stands in `x-amz-copy-source`. */
+export const copySource = (bucket: string, key: string) => `${bucket}/${key.split("/").map(encodeURIComponent).join("/")}`;
+
+/** With a key of its own the service's ETag is a random text, not a hash. */
+export const isEncrypted = (said: {
+  readonly ServerSideEncryption?: string | undefined;
+  readonly SSECustomerAlgorithm?: string | undefined;
+}) => said.SSECustomerAlgorithm !== undefined || (said.ServerSideEncryption?.startsWith("aws:kms") ?? false);
