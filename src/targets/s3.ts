@@ -85,7 +85,9 @@ export async function openS3Target(context: DriverContext, tuning: S3Tuning = {}
   const place = placeOf(context.root, options);
   const Bucket = String(options["bucket"]);
 
-  let known: Abilities | undefined = await recall(memory, place);
+  const server = JSON.stringify([options["endpoint"] ?? null, Bucket]);
+
+  let known: Abilities | undefined = await recall(memory, server);
   let opening: Promise<Service> | undefined;
   let asking: Promise<Abilities> | undefined;
   let isThere = false;
@@ -101,7 +103,7 @@ export async function openS3Target(context: DriverContext, tuning: S3Tuning = {}
     if (known) return known;
     const on = await service();
     // several callers wait for one answer; the one whose signal aborts leaves the others without it, and they ask anew
-    asking ??= findOut(on, memory, place, folder, call).finally(() => (asking = undefined));
+    asking ??= findOut(on, memory, server, folder, call).finally(() => (asking = undefined));
     try {
       return (known = await asking);
     } catch (error) {
@@ -175,7 +177,7 @@ export async function openS3Target(context: DriverContext, tuning: S3Tuning = {}
   const reported = (found: HeadObjectCommandOutput & { ETag: string }): Hash | undefined => {
     const sum = found.ChecksumSHA256;
     if (sum !== undefined && found.ChecksumType !== "COMPOSITE" && !sum.includes("-")) return { algo: "sha256", hex: hexOf(sum) };
-    return known?.md5 !== false && MD5.test(found.ETag) && !isEncrypted(found) ? { algo: "md5", hex: found.ETag } : undefined;
+    return known?.md5 === true && MD5.test(found.ETag) && !isEncrypted(found) ? { algo: "md5", hex: found.ETag } : undefined;
   };
 
   const stat = async (key: Key, look: Look | undefined): Promise<Entry | undefined> => {

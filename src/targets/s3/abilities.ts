@@ -42,12 +42,12 @@ export const matching = (how: Matching, etag: string) => (how === "bare" ? etag 
 export const md5Of = (bytes: Uint8Array, encoding: "hex" | "base64" = "hex") => createHash("md5").update(bytes).digest(encoding);
 export const sha256Of = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("base64");
 
-/** What was found out about this place before, in any process. */
-export async function recall(memory: DriverMemory, place: string): Promise<Abilities | undefined> {
+/** What was found out about this bucket before, in any process. */
+export async function recall(memory: DriverMemory, server: string): Promise<Abilities | undefined> {
   const text = await memory.get(MEMORY);
   if (text === undefined) return undefined;
-  const known = JSON.parse(text) as { place: string; abilities: Abilities };
-  return known.place === place ? known.abilities : undefined;
+  const known = JSON.parse(text) as { server: string; abilities: Abilities };
+  return known.server === server ? known.abilities : undefined;
 }
 
 export const forget = (memory: DriverMemory) => memory.delete(MEMORY);
@@ -72,12 +72,13 @@ const refusedBy = (answer: Answer<unknown>) => "refused" in answer && REFUSED.ha
 /**
  * Tries it out with some twenty small requests and remembers it. Fails as any request may, and then remembers nothing.
  *
+ * @param server Which bucket at which service; another one is asked anew.
  * @param folder What object keys begin with.
  */
 export async function findOut(
   service: Service,
   memory: DriverMemory,
-  place: string,
+  server: string,
   folder: string,
   call: Call,
 ): Promise<Abilities> {
@@ -141,7 +142,7 @@ export async function findOut(
       versioned: VersionId !== undefined && VersionId !== "null",
       lags: service.isSwift(),
     };
-    await memory.set(MEMORY, JSON.stringify({ place, abilities }));
+    await memory.set(MEMORY, JSON.stringify({ server, abilities }));
     return abilities;
   } finally {
     const swept = Promise.all([...made].map(sweepAway));

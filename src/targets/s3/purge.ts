@@ -79,6 +79,8 @@ export async function purgeVersions(service: Service, object: string, shown: str
       );
     }
   }
+  // what stays is at least no longer what the key holds
+  if (kept.length > 0) await drop(undefined);
   return kept;
 }
 

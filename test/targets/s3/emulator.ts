@@ -83,7 +83,8 @@ class Refusal extends Error {
   }
 }
 
-const xml = (text: string) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
+const xml = (text: string) =>
+  text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
 const hash = (algo: string, data: string | Uint8Array, encoding: "hex" | "base64" = "hex") =>
   createHash(algo).update(data).digest(encoding);
 const hmac = (key: string | Buffer, data: string) => createHmac("sha256", key).update(data).digest();
@@ -139,7 +140,8 @@ export async function startS3(given: Partial<Settings> = {}): Promise<S3Emulator
     const last = objects.get(key)?.at(-1);
     return last?.marker === true ? undefined : last;
   };
-  const etagOf = (bytes: Uint8Array) => (settings.kms || settings.oddEtags ? randomBytes(16).toString("hex") : hash("md5", bytes));
+  const etagOf = (bytes: Uint8Array) =>
+    settings.kms || settings.oddEtags ? randomBytes(16).toString("hex") : hash("md5", bytes);
   const version = (bytes: Buffer, etag: string, more: Partial<Version> = {}): Version => ({
     id: settings.versioned ? randomBytes(12).toString("hex") : "null",
     bytes,
@@ -172,30 +174,48 @@ export async function startS3(given: Partial<Settings> = {}): Promise<S3Emulator
     const date = String(request.headers["x-amz-date"]);
     const at = Date.parse(date.replace(/^(....)(..)(..)T(..)(..)(..)Z$/, "$1-$2-$3T$4:$5:$6Z"));
     if (Math.abs(at - Date.now() - settings.clockAhead) > 15 * 60_000)
-      throw new Refusal(403, "RequestTimeTooSkewed", "The difference between the request time and the current time is too large.");
+      throw new Refusal(
+        403,
+        "RequestTimeTooSkewed",
+        "The difference between the request time and the current time is too large.",
+      );
     const [path = "", query = ""] = (request.url ?? "").split("?");
-    const pairs = query === "" ? [] : query.split("&").map((pair) => pair.split("=").map((part) => strict(decodeURIComponent(part))));
-    const canonicalQuery = pairs.map(([name, value = ""]) => `${name}=${value}`).toSorted().join("&");
+    const pairs =
+      query === "" ? [] : query.split("&").map((pair) => pair.split("=").map((part) => strict(decodeURIComponent(part))));
+    const canonicalQuery = pairs
+      .map(([name, value = ""]) => `${name}=${value}`)
+      .toSorted()
+      .join("&");
     const headers = signedHeaders.split(";").map((name) => `${name}:${String(request.headers[name] ?? "").trim()}\n`);
     const payload = String(request.headers["x-amz-content-sha256"]);
     const canonical = [request.method, path, canonicalQuery, headers.join(""), signedHeaders, payload].join("\n");
     const toSign = ["AWS4-HMAC-SHA256", date, scope.join("/"), hash("sha256", canonical)].join("\n");
     const key = scope.reduce<string | Buffer>((secret, part) => hmac(secret, part), `AWS4${secretAccessKey}`);
     if (createHmac("sha256", key).update(toSign).digest("hex") !== signature)
-      throw new Refusal(403, "SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided.", {
-        AWSAccessKeyId: accessKeyId,
-        StringToSign: toSign,
-        SignatureProvided: signature,
-        CanonicalRequest: canonical,
-      });
+      throw new Refusal(
+        403,
+        "SignatureDoesNotMatch",
+        "The request signature we calculated does not match the signature you provided.",
+        {
+          AWSAccessKeyId: accessKeyId,
+          StringToSign: toSign,
+          SignatureProvided: signature,
+          CanonicalRequest: canonical,
+        },
+      );
     if (payload !== "UNSIGNED-PAYLOAD" && payload !== hash("sha256", body))
-      throw new Refusal(400, "XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match what was computed.");
+      throw new Refusal(
+        400,
+        "XAmzContentSHA256Mismatch",
+        "The provided 'x-amz-content-sha256' header does not match what was computed.",
+      );
   }
 
   function assertCondition(headers: IncomingMessage["headers"], found: { etag: string } | undefined, obeyed = true): void {
     const [none, match] = [headers["if-none-match"], headers["if-match"]];
     if (none === undefined && match === undefined) return;
-    if (settings.conditions === "refused") throw new Refusal(501, "NotImplemented", "A header you provided implies functionality that is not implemented.");
+    if (settings.conditions === "refused")
+      throw new Refusal(501, "NotImplemented", "A header you provided implies functionality that is not implemented.");
     if (settings.conditions === "ignored" || !obeyed) return;
     const failed = new Refusal(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold");
     if (none === "*" && found) throw failed;
@@ -212,7 +232,7 @@ export async function startS3(given: Partial<Settings> = {}): Promise<S3Emulator
     if (!settings.checksums || sum === undefined) return undefined;
     if (sum !== hash("sha256", body, "base64"))
       throw new Refusal(400, "BadDigest", "The SHA256 you specified did not match the calculated checksum.");
-    return sum as string;
+    return sum;
   }
 
   const metaOf = (headers: IncomingMessage["headers"]) =>
@@ -223,10 +243,11 @@ export async function startS3(given: Partial<Settings> = {}): Promise<S3Emulator
     "last-modified": found.at.toUTCString(),
     ...(settings.versioned && { "x-amz-version-id": found.id }),
     ...(settings.kms && { "x-amz-server-side-encryption": "aws:kms" }),
-    ...(mode && found.sum !== undefined && {
-      "x-amz-checksum-sha256": found.sum,
-      "x-amz-checksum-type": found.composite ? "COMPOSITE" : "FULL_OBJECT",
-    }),
+    ...(mode &&
+      found.sum !== undefined && {
+        "x-amz-checksum-sha256": found.sum,
+        "x-amz-checksum-type": found.composite ? "COMPOSITE" : "FULL_OBJECT",
+      }),
     ...found.meta,
   });
 
@@ -258,8 +279,14 @@ export async function startS3(given: Partial<Settings> = {}): Promise<S3Emulator
     const next = more && shown.length > 0 ? tag("NextContinuationToken", Buffer.from(shown.at(-1) ?? "").toString("base64")) : "";
     return page(
       "ListBucketResult",
-      tag("Name", bucket) + tag("Prefix", name(prefix)) + tag("KeyCount", shown.length) + tag("MaxKeys", most) + tag("IsTruncated", more) +
-        (encoded ? tag("EncodingType", "url") : "") + next + contents.join(""),
+      tag("Name", bucket) +
+        tag("Prefix", name(prefix)) +
+        tag("KeyCount", shown.length) +
+        tag("MaxKeys", most) +
+        tag("IsTruncated", more) +
+        (encoded ? tag("EncodingType", "url") : "") +
+        next +
+        contents.join(""),
     );
   }
 
@@ -299,7 +326,8 @@ export async function startS3(given: Partial<Settings> = {}): Promise<S3Emulator
     if (named.length === 0) throw new Refusal(400, "MalformedXML", "The XML you provided was not well-formed");
     const parts = named.map(({ number, etag, sum }, at) => {
       const part = upload.parts.get(number);
-      if (at > 0 && number <= (named[at - 1]?.number ?? 0)) throw new Refusal(400, "InvalidPartOrder", "The list of parts was not in ascending order.");
+      if (at > 0 && number <= (named[at - 1]?.number ?? 0))
+        throw new Refusal(400, "InvalidPartOrder", "The list of parts was not in ascending order.");
       if (!part || part.etag !== etag || (upload.summed && part.sum !== sum))
         throw new Refusal(400, "InvalidPart", "One or more of the specified parts could not be found.");
       if (at < named.length - 1 && part.bytes.length < settings.minPartBytes)
@@ -315,14 +343,22 @@ export async function startS3(given: Partial<Settings> = {}): Promise<S3Emulator
     uploads.delete(query.get("uploadId") ?? "");
     const said = page(
       "CompleteMultipartUploadResult",
-      tag("Bucket", bucket) + tag("Key", key) + tag("ETag", settings.emptyEtagAtTheEnd ? "" : `"${etag}"`) + (sum ? tag("ChecksumSHA256", sum) : ""),
+      tag("Bucket", bucket) +
+        tag("Key", key) +
+        tag("ETag", settings.emptyEtagAtTheEnd ? "" : `"${etag}"`) +
+        (sum ? tag("ChecksumSHA256", sum) : ""),
     );
     const { "x-amz-version-id": id, "x-amz-server-side-encryption": sse } = facts(made, false);
-    return { ...said, headers: { ...said.headers, ...(id && { "x-amz-version-id": id }), ...(sse && { "x-amz-server-side-encryption": sse }) } };
+    return {
+      ...said,
+      headers: { ...said.headers, ...(id && { "x-amz-version-id": id }), ...(sse && { "x-amz-server-side-encryption": sse }) },
+    };
   }
 
   function sourceOf(headers: IncomingMessage["headers"]): Version {
-    const key = decodeURIComponent(String(headers["x-amz-copy-source"])).replace(/^\//, "").slice(bucket.length + 1);
+    const key = decodeURIComponent(String(headers["x-amz-copy-source"]))
+      .replace(/^\//, "")
+      .slice(bucket.length + 1);
     const found = current(key);
     if (!found) throw new Refusal(404, "NoSuchKey", "The specified key does not exist.");
     const match = headers["x-amz-copy-source-if-match"];
@@ -354,7 +390,9 @@ export async function startS3(given: Partial<Settings> = {}): Promise<S3Emulator
     "s3:ListBucketVersions": ({ query }) => listVersions(query),
     "s3:ListBucketMultipartUploads": ({ query }) => {
       const found = [...uploads].filter(([, { key }]) => key.startsWith(query.get("prefix") ?? ""));
-      const rows = found.map(([id, { key, at }]) => `<Upload>${tag("Key", key)}${tag("UploadId", id)}${tag("Initiated", at.toISOString())}</Upload>`);
+      const rows = found.map(
+        ([id, { key, at }]) => `<Upload>${tag("Key", key)}${tag("UploadId", id)}${tag("Initiated", at.toISOString())}</Upload>`,
+      );
       return page("ListMultipartUploadsResult", tag("Bucket", bucket) + tag("IsTruncated", false) + rows.join(""));
     },
     "s3:CreateMultipartUpload": ({ key, headers }) => {
@@ -366,10 +404,15 @@ export async function startS3(given: Partial<Settings> = {}): Promise<S3Emulator
     "s3:UploadPart": ({ key, query, headers }, body, flip) => {
       const upload = uploadOf(query, key);
       const sum = assertDigests(headers, body);
-      if (upload.summed && sum === undefined) throw new Refusal(400, "InvalidRequest", "The upload was created using the SHA256 checksum mode.");
+      if (upload.summed && sum === undefined)
+        throw new Refusal(400, "InvalidRequest", "The upload was created using the SHA256 checksum mode.");
       const bytes = flip ? flipped(body) : body;
       const etag = etagOf(bytes);
-      upload.parts.set(Number(query.get("partNumber")), { bytes, etag, sum: sum === undefined ? undefined : hash("sha256", bytes, "base64") });
+      upload.parts.set(Number(query.get("partNumber")), {
+        bytes,
+        etag,
+        sum: sum === undefined ? undefined : hash("sha256", bytes, "base64"),
+      });
       return { headers: { etag: `"${etag}"`, ...(sum && { "x-amz-checksum-sha256": sum }) } };
     },
     "s3:UploadPartCopy": ({ key, query, headers }) => {
@@ -390,7 +433,10 @@ export async function startS3(given: Partial<Settings> = {}): Promise<S3Emulator
           `<Part>${tag("PartNumber", number)}${tag("ETag", `"${etag}"`)}${tag("Size", bytes.length)}${sum ? tag("ChecksumSHA256", sum) : ""}</Part>`,
       );
       const more = found.length > shown.length;
-      return page("ListPartsResult", tag("IsTruncated", more) + (more ? tag("NextPartNumberMarker", shown.at(-1)?.[0] ?? 0) : "") + rows.join(""));
+      return page(
+        "ListPartsResult",
+        tag("IsTruncated", more) + (more ? tag("NextPartNumberMarker", shown.at(-1)?.[0] ?? 0) : "") + rows.join(""),
+      );
     },
     "s3:CompleteMultipartUpload": ({ key, query, headers }, body) => complete(key, query, headers, body),
     "s3:AbortMultipartUpload": ({ key, query }) => {
@@ -403,13 +449,19 @@ export async function startS3(given: Partial<Settings> = {}): Promise<S3Emulator
       const sum = assertDigests(headers, body);
       assertCondition(headers, current(key));
       const bytes = flip ? flipped(body) : body;
-      const made = store(key, version(bytes, etagOf(bytes), { sum: sum && hash("sha256", bytes, "base64"), meta: metaOf(headers) }));
+      const made = store(
+        key,
+        version(bytes, etagOf(bytes), { sum: sum && hash("sha256", bytes, "base64"), meta: metaOf(headers) }),
+      );
       return { headers: facts(made, true) };
     },
     "s3:CopyObject": ({ key, headers }) => {
       const source = sourceOf(headers);
       if (headers["if-none-match"] !== undefined) assertCondition(headers, current(key));
-      const sum = settings.checksums && (headers["x-amz-checksum-algorithm"] === "SHA256" || source.sum) ? hash("sha256", source.bytes, "base64") : undefined;
+      const sum =
+        settings.checksums && (headers["x-amz-checksum-algorithm"] === "SHA256" || source.sum)
+          ? hash("sha256", source.bytes, "base64")
+          : undefined;
       const made = store(key, version(source.bytes, etagOf(source.bytes), { sum, meta: source.meta }));
       return page("CopyObjectResult", tag("ETag", `"${made.etag}"`) + tag("LastModified", made.at.toISOString()));
     },
@@ -417,8 +469,15 @@ export async function startS3(given: Partial<Settings> = {}): Promise<S3Emulator
       const id = query.get("versionId");
       const found = id === null ? current(key) : objects.get(key)?.find((one) => one.id === id);
       if (!found) throw new Refusal(404, "NoSuchKey", "The specified key does not exist.");
-      const lock = found.lockedUntil && { "x-amz-object-lock-mode": "COMPLIANCE", "x-amz-object-lock-retain-until-date": found.lockedUntil.toISOString() };
-      const said = { ...facts(found, headers["x-amz-checksum-mode"] === "ENABLED"), ...lock, "content-length": String(found.bytes.length) };
+      const lock = found.lockedUntil && {
+        "x-amz-object-lock-mode": "COMPLIANCE",
+        "x-amz-object-lock-retain-until-date": found.lockedUntil.toISOString(),
+      };
+      const said = {
+        ...facts(found, headers["x-amz-checksum-mode"] === "ENABLED"),
+        ...lock,
+        "content-length": String(found.bytes.length),
+      };
       return method === "HEAD" ? { headers: said } : { headers: said, body: found.bytes };
     },
     "s3:DeleteObject": ({ key, query, headers }) => removeAt(key, query, headers),
@@ -429,7 +488,12 @@ export async function startS3(given: Partial<Settings> = {}): Promise<S3Emulator
   function actionOf(method: string, key: string, query: URLSearchParams, headers: IncomingMessage["headers"]): string {
     const part = query.has("uploadId");
     const copied = headers["x-amz-copy-source"] !== undefined;
-    if (key === "") return query.has("versions") ? "s3:ListBucketVersions" : query.has("uploads") ? "s3:ListBucketMultipartUploads" : "s3:ListBucket";
+    if (key === "")
+      return query.has("versions")
+        ? "s3:ListBucketVersions"
+        : query.has("uploads")
+          ? "s3:ListBucketMultipartUploads"
+          : "s3:ListBucket";
     if (method === "GET" || method === "HEAD") return part ? "s3:ListMultipartUploadParts" : "s3:GetObject";
     if (method === "POST") return part ? "s3:CompleteMultipartUpload" : "s3:CreateMultipartUpload";
     if (method === "DELETE") return part ? "s3:AbortMultipartUpload" : "s3:DeleteObject";
@@ -476,9 +540,16 @@ export async function startS3(given: Partial<Settings> = {}): Promise<S3Emulator
       reply = answers[action]?.(one, body, fault === "flip") ?? { status: 405 };
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
-      const fields = Object.entries({ Code: error.code, Message: error.message, ...error.fields }).map(([at, value]) => tag(at, value));
+      const fields = Object.entries({ Code: error.code, Message: error.message, ...error.fields }).map(([at, value]) =>
+        tag(at, value),
+      );
       const said = typeof fault === "object" ? fault.headers : {};
-      response.writeHead(error.status, { "content-type": "application/xml", "x-amz-request-id": "1", date: new Date().toUTCString(), ...said });
+      response.writeHead(error.status, {
+        "content-type": "application/xml",
+        "x-amz-request-id": "1",
+        date: new Date().toUTCString(),
+        ...said,
+      });
       return void response.end(method === "HEAD" ? undefined : `<?xml version="1.0"?><Error>${fields.join("")}</Error>`);
     }
     if (fault === "lost") return void response.destroy();
