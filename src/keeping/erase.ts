@@ -32,7 +32,7 @@ import {
   type Forgotten,
   type Remains,
 } from "./receipt.ts";
-import { redact } from "./redact.ts";
+import { MARK, meetsMark, redact } from "./redact.ts";
 import {
   createFingerprints,
   formsOf,
@@ -69,7 +69,7 @@ export interface EraseParts extends KeyParts {
   /** Does what a target owes, as far as it can; what came of it. */
   readonly settle: (target: string, signal: AbortSignal | undefined) => Promise<readonly ErasedCopy[]>;
   /** What an erasure cannot reach here: looked for anew each time. */
-  readonly remains: (finder: Finder, targets: readonly string[]) => Promise<Remains[]>;
+  readonly remains: (by: ErasedBy, finder: Finder, targets: readonly string[]) => Promise<Remains[]>;
   readonly step?: ((step: EraseStepName) => void | Promise<void>) | undefined;
 }
 
@@ -168,17 +168,17 @@ export function createEraser(parts: EraseParts): Eraser {
   /** Fingerprints of all that a key ever held. */
   const allOf = async (prints: Fingerprints, key: Key): Promise<Print[]> => {
     const { bases, bytes, copies } = await lookInto(parts, key, new Set());
-    const found: Print[] = [];
+    const found: Print[][] = [];
     for (const base of bases.keys()) {
       const whole = await bytes(base);
-      if (whole) found.push(...printsOf(prints, whole, [{ start: 0, end: whole.length }], key));
+      if (whole) found.push(printsOf(prints, whole, [{ start: 0, end: whole.length }], key));
     }
     for (const copy of copies) {
       if (copy.base !== null || copy.pruned) continue;
       const whole = await readFile(places.pathOf(copy.key)).catch(unlessAbsent);
-      if (whole) found.push(...printsOf(prints, whole, [{ start: 0, end: whole.length }], key));
+      if (whole) found.push(printsOf(prints, whole, [{ start: 0, end: whole.length }], key));
     }
-    return found;
+    return found.flat();
   };
 
   /** What was asked for: as keys, as versions, and as fingerprints. */
@@ -195,6 +195,10 @@ export function createEraser(parts: EraseParts): Eraser {
         throw new AftersaveError("E_USAGE", `a text to erase has 3 to ${MOST_MATCH} characters`, {
           hint: "Name a longer piece of it; a shorter one stands in too many places.",
         });
+      if (meetsMark(text))
+        throw new AftersaveError("E_USAGE", `this text and ${MARK}, which stands in place of what was erased, overlap`, {
+          hint: "Name more of the text, or less: without a bracket at its end, and without the mark.",
+        });
       const wide = wideFormsOf(text).map((form): Print => ({ ...prints.ofText(form), even: true }));
       const found = [...formsOf(text).map((form) => prints.ofText(form)), ...wide];
       return { body: { ...begin, wholes: [], picked: [] }, prints: unique(found) };
@@ -210,15 +214,15 @@ export function createEraser(parts: EraseParts): Eraser {
     }
     const found = await pickedOf(kind, wish);
     const picked = new Set(found.map(({ version }) => version));
-    const brought: Print[] = [];
+    const brought: Print[][] = [];
     for (const key of new Set(found.map(({ file }) => file).filter((file) => file !== NO_KEY))) {
       const looked = await lookInto(parts, key, picked);
       for (const [base, ranges] of looked.brought) {
         const whole = await looked.bytes(base);
-        if (whole) brought.push(...printsOf(prints, whole, ranges, key));
+        if (whole) brought.push(printsOf(prints, whole, ranges, key));
       }
     }
-    return { body: { ...begin, wholes: [], picked: [...picked] }, prints: unique(brought) };
+    return { body: { ...begin, wholes: [], picked: [...picked] }, prints: unique(brought.flat()) };
   };
 
   const factsOf = (body: Body, file: Key, details: Details, op: "erase" | "prune" = "erase"): VersionFacts => ({
@@ -328,16 +332,19 @@ export function createEraser(parts: EraseParts): Eraser {
 
   const redactKey = async (id: string, body: Body, key: Key, finder: Finder, tally: Tally): Promise<void> => {
     const picked = new Set(body.picked);
+    const tell = (gone: readonly Version[]) => {
+      for (const version of gone) tally.gone.push(version);
+    };
     const isClean = ({ about, kept }: KeyErasure) => about.length === 0 && kept.length === 0;
     const first = await eraseIn(parts, key, finder, picked);
-    if (isClean(first)) return void tally.gone.push(...first.gone);
+    if (isClean(first)) return tell(first.gone);
     for (let tries = 1; ; tries++) {
       await notice(key);
       const done = await underKey(key, async () => {
         if (!(await settled(key))) return false;
         const found = await eraseIn(parts, key, finder, picked);
         if (!isClean(found)) await commitKey(id, body, found);
-        tally.gone.push(...found.gone);
+        tell(found.gone);
         tellKey(tally, found, false, "rewritten");
         return true;
       });
@@ -518,10 +525,10 @@ export function createEraser(parts: EraseParts): Eraser {
   const targetsOwing = async () => [...new Set((await erasure.places()).map(({ target }) => target))];
 
   const settleTargets = async (signal: AbortSignal | undefined): Promise<ErasedCopy[]> => {
-    const copies: ErasedCopy[] = [];
-    for (const target of await targetsOwing()) copies.push(...(await parts.settle(target, signal)));
+    const copies: (readonly ErasedCopy[])[] = [];
+    for (const target of await targetsOwing()) copies.push(await parts.settle(target, signal));
     await step("places");
-    return copies;
+    return copies.flat();
   };
 
   const summary = async (
@@ -539,7 +546,7 @@ export function createEraser(parts: EraseParts): Eraser {
     redacted: tally.redacted,
     files: tally.files,
     copies: tally.copies,
-    remains: [...(await parts.remains(finder, owing)), ...(tally.gone.length === 0 ? [] : [notLooked(tally.gone)])],
+    remains: [...(await parts.remains(kind, finder, owing)), ...(tally.gone.length === 0 ? [] : [notLooked(tally.gone)])],
     pending: dry ? 0 : (await erasure.places()).length,
   });
 
@@ -561,7 +568,7 @@ export function createEraser(parts: EraseParts): Eraser {
       const removed = asked.body.wholes.includes(key);
       const found = removed ? await wholeOf(key) : await eraseIn(parts, key, finder, new Set(asked.body.picked));
       tellKey(tally, found, removed, "planned");
-      tally.gone.push(...found.gone);
+      for (const version of found.gone) tally.gone.push(version);
       if (found.changed === 0) continue;
       const names = removed
         ? [key, ...found.copies.map((copy) => copy.key)]
@@ -640,7 +647,7 @@ export function createEraser(parts: EraseParts): Eraser {
         await step("marked");
         const tally = await workHere(id, asked.body, finder);
         const owing = await targetsOwing();
-        tally.copies.push(...(await settleTargets(signal)));
+        for (const copy of await settleTargets(signal)) tally.copies.push(copy);
         await logs.drain({ sync: true });
         const clean = await scrub();
         const receipt = await summary(id, kind, tally, finder, owing, false);

@@ -72,12 +72,13 @@ export function createErasing({ state, heads, stateDir, clock }: ErasingParts): 
       clock,
       stateDir,
       settle,
-      remains: (finder, targets) =>
+      remains: (by, finder, targets) =>
         remainsOf(
           {
             ...parts,
             state,
           },
+          by,
           finder,
           targets,
         ),

@@ -11,8 +11,8 @@ import { ownParts, writerAt } from "../mirror/joined.ts";
 import { earlierPlaces } from "../mirror/owner.ts";
 import type { MirrorTarget } from "../mirror/place.ts";
 import type { State } from "../state/state.ts";
-import { NAME, type Remains } from "./receipt.ts";
-import type { Finder } from "./tombstone.ts";
+import { NAME, type ErasedBy, type Remains } from "./receipt.ts";
+import { ENCODED, type Finder } from "./tombstone.ts";
 
 export interface RemainsParts {
   readonly state: State;
@@ -84,7 +84,7 @@ async function besideUs(
 }
 
 /** What stays out of reach, most important first. `owing` are targets that held it. */
-export async function remainsOf(parts: RemainsParts, finder: Finder, owing: readonly string[]): Promise<Remains[]> {
+export async function remainsOf(parts: RemainsParts, by: ErasedBy, finder: Finder, owing: readonly string[]): Promise<Remains[]> {
   const { state, root, backupDir, others, targets, whereIs } = parts;
   const found: Remains[] = await namesOf(parts, finder);
   const repository = gitAbove(root);
@@ -126,11 +126,19 @@ export async function remainsOf(parts: RemainsParts, finder: Finder, owing: read
         cure: "Look when it can be reached, and erase it there too.",
       });
   }
-  found.push({
-    what: "the text in another writing: other letter case, base64, percent-encoded, compressed, encrypted",
-    why: "it is looked for letter by letter, as UTF-8 and UTF-16",
-    cure: "Erase those writings too, where there may be any.",
-  });
+  found.push(
+    by === "match"
+      ? {
+          what: `the text in another writing: other letter case, base64 that is broken into lines, base64 of fewer than ${ENCODED} bytes, compressed, encrypted`,
+          why: "it is looked for letter by letter, as UTF-8, UTF-16, JSON, percent-encoded and base64",
+          cure: "Erase those writings too, where there may be any.",
+        }
+      : {
+          what: "the text in another writing: other letter case, base64, percent-encoded, compressed, encrypted",
+          why: "its lines are looked for as they stand",
+          cure: "Where there may be any, erase the text itself too: `aftersave erase --match` finds it percent-encoded and in base64.",
+        },
+  );
   found.push({
     what: "blocks of this disk that are free now, snapshots and backups of the system",
     why: "a disk does not overwrite what a file no longer needs, and a snapshot keeps it on purpose",

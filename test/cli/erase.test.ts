@@ -33,6 +33,15 @@ describe("aftersave erase", () => {
     expect(dry).toMatchObject({ code: 0, answer: { dry_run: true, erasure: null, redacted: 1 } });
   });
 
+  it("says which of two is meant where a file is named as a version is", async () => {
+    const { at } = await saved();
+    await run(["append", "Meta/A.txt@-1", "a file of its own\n"], at);
+    const { code, stdout, stderr } = await run(["erase", "Meta/A.txt@-1", "--dry-run"], at);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/would erase 1 file/);
+    expect(stderr).toMatch(/^note: Meta\/A\.txt@-1 is itself a memory file/);
+  });
+
   it("erases, says what it did and what it does not reach, and keeps it out", async () => {
     const { root, at } = await saved();
     put(root, "backups/old.zip", "zip");
