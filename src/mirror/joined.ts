@@ -31,6 +31,8 @@ export interface Peers {
   learn(to: MirrorTarget, call: Call): Promise<void>;
   /** The other writer whose key ever held these bytes, also by what was written there a moment ago. */
   whose(to: MirrorTarget, key: Key, sha256: string, call: Call): Promise<string | undefined>;
+  /** A writer of the target in words, as far as it is known: `another machine of yours ("laptop")`. */
+  inWords(to: MirrorTarget, writer: string | undefined): Promise<string>;
 }
 
 /** What a writer says of itself at a target. Throws `not-found` when it says nothing. */
@@ -54,7 +56,7 @@ async function heldIn(text: string): Promise<Held[]> {
   return held;
 }
 
-export function createPeers({ segments }: State, clock: Clock): Peers {
+export function createPeers({ saves, segments }: State, clock: Clock): Peers {
   const learn = async (to: MirrorTarget, call: Call): Promise<void> => {
     const { id } = await segments.writer();
     const found: { writer: string; key: Key; segment: string | undefined; size: number }[] = [];
@@ -91,6 +93,12 @@ export function createPeers({ segments }: State, clock: Clock): Peers {
       if (!(await to.target.stat(writerKey(id), call))) return undefined;
       const { memory_root, joined } = await writerAt(to.target, id, call);
       return memory_root === memoryRoot && typeof joined === "string" ? joined : undefined;
+    },
+    async inWords(to, id) {
+      const { memory_root, host } = (await segments.writers(to.name)).find(({ writer }) => writer === id) ?? {};
+      const isJoined = typeof memory_root === "string" && memory_root !== (await saves.rootId());
+      const name = host ? ` (${JSON.stringify(host)})` : "";
+      return isJoined ? `the memory that writes here too${name}` : `another machine of yours${name}`;
     },
     async whose(to, key, sha256, call) {
       const known = await segments.heldBy(to.name, key, sha256);

@@ -34,6 +34,8 @@ interface StatusConflict {
   /** The key under which theirs is kept at that target. */
   readonly kept_as: string;
   readonly at: string;
+  /** In words: the other machine whose save it is; null when it is a stranger's. */
+  readonly whose: string | null;
 }
 
 /** A file that does not go to a target. */
@@ -123,7 +125,13 @@ export async function statusOf(state: State, targets: readonly StatusTarget[]): 
     held: await state.decisions.countHeld(),
     held_uploads: held.n,
     conflicts: conflicts.length,
-    conflict_list: conflicts.map(({ target, key, kept_as, at }) => ({ target, file: key, kept_as, at: timeOf(at) })),
+    conflict_list: conflicts.map(({ target, key, kept_as, at, whose }) => ({
+      target,
+      file: key,
+      kept_as,
+      at: timeOf(at),
+      whose,
+    })),
     oldest_pending_at: oldest.length === 0 ? null : iso(Math.min(...oldest)),
     erasing: (await state.erasure.places()).length,
     unprotected_bytes: (await state.ledger.unprotected(elsewhere)).bytes,

@@ -95,6 +95,8 @@ const third = `
 ALTER TABLE versions ADD COLUMN details TEXT;        -- JSON; null: the line says no more than its fields
 ALTER TABLE versions ADD COLUMN commitment TEXT;     -- of an erased line, whose salt is then empty
 
+ALTER TABLE conflicts ADD COLUMN whose TEXT;         -- for people: which writer of ours; null: a stranger
+
 ALTER TABLE archives ADD COLUMN base TEXT;           -- which growing copy it is; null: an adopted one
 ALTER TABLE archives ADD COLUMN pruned INTEGER NOT NULL DEFAULT 0;   -- removed here on purpose
 UPDATE archives SET base = (

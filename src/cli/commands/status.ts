@@ -93,14 +93,16 @@ function placeAt({ config }: Memory, name: string, key: string): string {
 const SHOWN = 5;
 
 /** Which files are in conflict, where theirs is, and what to do. */
+const contentOf = (whose: string | null) => (whose === null ? "someone else's content" : `what ${whose} saved meanwhile`);
+
 function sayConflicts({ conflict_list: all }: Status, memory: Memory): string[] {
   if (all.length === 0) return [];
   return [
     ...all
       .slice(0, SHOWN)
       .map(
-        ({ file, target, kept_as }) =>
-          `  ${file}: someone else's content is kept on ${target} as ${placeAt(memory, target, kept_as)}`,
+        ({ file, target, kept_as, whose }) =>
+          `  ${file}: ${contentOf(whose)} is kept on ${target} as ${placeAt(memory, target, kept_as)}`,
       ),
     ...(all.length > SHOWN ? [`  and ${all.length - SHOWN} more: \`aftersave doctor\` names them all`] : []),
     "Compare theirs with ours, save what should stay, then run `aftersave doctor --fix` to say that you have looked.",
