@@ -69,7 +69,7 @@ export interface EraseParts extends KeyParts {
   /** Does what a target owes, as far as it can; what came of it. */
   readonly settle: (target: string, signal: AbortSignal | undefined) => Promise<readonly ErasedCopy[]>;
   /** What an erasure cannot reach here: looked for anew each time. */
-  readonly remains: (by: ErasedBy, finder: Finder, targets: readonly string[]) => Promise<Remains[]>;
+  readonly remains: (by: ErasedBy, finder: Finder, targets: readonly string[], going: ReadonlySet<Key>) => Promise<Remains[]>;
   readonly step?: ((step: EraseStepName) => void | Promise<void>) | undefined;
 }
 
@@ -546,7 +546,10 @@ export function createEraser(parts: EraseParts): Eraser {
     redacted: tally.redacted,
     files: tally.files,
     copies: tally.copies,
-    remains: [...(await parts.remains(kind, finder, owing)), ...(tally.gone.length === 0 ? [] : [notLooked(tally.gone)])],
+    remains: [
+      ...(await parts.remains(kind, finder, owing, new Set(tally.files.map(({ file }) => file)))),
+      ...(tally.gone.length === 0 ? [] : [notLooked(tally.gone)]),
+    ],
     pending: dry ? 0 : (await erasure.places()).length,
   });
 

@@ -72,7 +72,7 @@ export function createErasing({ state, heads, stateDir, clock }: ErasingParts): 
       clock,
       stateDir,
       settle,
-      remains: (by, finder, targets) =>
+      remains: (by, finder, targets, going) =>
         remainsOf(
           {
             ...parts,
@@ -81,6 +81,7 @@ export function createErasing({ state, heads, stateDir, clock }: ErasingParts): 
           by,
           finder,
           targets,
+          going,
         ),
     });
   };

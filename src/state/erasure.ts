@@ -85,7 +85,7 @@ export interface Erasure {
   /** A key whose file at a target has the text in what it held before: that is removed, and what is kept now sent anew. */
   again(place: Omit<OwedPlace, "code" | "how">, now: number): Promise<void>;
   failed(target: string, key: Key, code: ErrorCode): Promise<void>;
-  /** It is done. `gone`: what the ledger knew of it, and a conflict over it, are known no more. */
+  /** It is done. `gone`: what the ledger knew of it, a conflict over it, and revisions that were kept in it, are known no more. */
   settled(target: string, key: Key, gone: boolean): Promise<void>;
   /** Targets that hold a key, or may: those of the ledger, of jobs, and of conflicts. */
   targetsOf(key: Key): Promise<string[]>;
@@ -254,7 +254,9 @@ export function createErasure(db: Database, log: (log: "changes", line: string) 
         soil();
         if (!gone) return;
         db.prepare("DELETE FROM ledger WHERE target = ? AND key = ?").run(target, key);
-        db.prepare("DELETE FROM conflicts WHERE target = ? AND kept_as = ?").run(target, key);
+        db.prepare(
+          "DELETE FROM conflicts WHERE target = ? AND (kept_as = ? OR (key = ? AND substr(kept_as, 1, length(key) + 10) = key || '#revision='))",
+        ).run(target, key, key);
       });
     },
     async targetsOf(key) {
