@@ -45,6 +45,8 @@ describe("aftersave erase", () => {
   it("erases, says what it did and what it does not reach, and keeps it out", async () => {
     const { root, at } = await saved();
     put(root, "backups/old.zip", "zip");
+    put(root, "backups/2025/A.txt", `a copy: ${SECRET}`);
+    put(root, "backups/2025/B.txt", "nothing of it");
     put(root, "llama/input.txt", SECRET);
     put(root, ".git/HEAD", "ref");
     const { code, answer } = await ask(["erase", "--match", "-", "--yes", "--reason", "asked for"], {
@@ -55,9 +57,10 @@ describe("aftersave erase", () => {
     expect(answer).toMatchObject({ by: "match", lines: 1, redacted: 1, pending: 0 });
     const remains = (answer["remains"] as { what: string }[]).map(({ what }) => what).join("\n");
     expect(remains).toMatch(/git repository/);
-    expect(remains).toMatch(/old\.zip/);
+    expect(remains).toMatch(/1 archive in \S+: old\.zip/);
+    expect(remains).toMatch(/1 file in \S+: 2025\/A\.txt$/m);
     expect(remains).toMatch(/input\.txt/);
-    expect(saying(root, SECRET)).toEqual([join(root, "llama/input.txt")]);
+    expect(saying(root, SECRET).toSorted()).toEqual([join(root, "backups/2025/A.txt"), join(root, "llama/input.txt")]);
     expect(read(root, "Data/Meta/A.txt")).toBe("first\n[erased]\n");
     const again = await ask(["append", "Meta/B.txt", `psst, ${SECRET}`], at);
     expect(again).toMatchObject({ code: 5, answer: { error: { code: "E_ERASED" } } });
