@@ -13,8 +13,8 @@ import { foldKey, ownKey, type Key } from "../core/key.ts";
 import { actorOf, NO_CONTENT, NO_KEY, type Meta, type Details, type Version, type VersionFacts } from "../core/version.ts";
 import { fsyncFolder } from "../logs/files.ts";
 import { dropLines } from "../logs/redact.ts";
-import { digestOfFile, readPieces } from "../memory/content.ts";
-import { createDurably, writeDurably } from "../memory/durable.ts";
+import { digestOfFile, readPieces, sameBytes } from "../memory/content.ts";
+import { createDurably, temporariesOf, writeDurably } from "../memory/durable.ts";
 import { identityOf, lookAt, statLive } from "../memory/live.ts";
 import type { LogExport } from "../memory/log-export.ts";
 import type { SaveManager } from "../memory/save-manager.ts";
@@ -253,13 +253,19 @@ export function createEraser(parts: EraseParts): Eraser {
       erasure: id,
     }));
 
-  const doSwap = async ({ seq, path, prepared, size, was }: OwedSwap): Promise<void> => {
+  const doSwap = async ({ seq, key, path, prepared, size, was }: OwedSwap): Promise<void> => {
     if (prepared === null) {
       await rm(path, { force: true });
       if (existsSync(dirname(path))) await fsyncFolder(dirname(path));
     } else if (existsSync(prepared)) {
       const identity = identityOf(statLive(path));
       // someone else has written it meanwhile: it is versioned, and looked through, as what it is by then
+      for (const left of await temporariesOf(path)) {
+        // a process that died while it did the same; a memory file may be called so too
+        if (await saves.head(`${key}${left.slice(path.length)}` as Key)) continue;
+        const begun = statLive(left)?.size ?? BigInt(size) + 1n;
+        if (begun <= BigInt(size) && (await sameBytes(left, 0, Number(begun), prepared, 0))) await rm(left, { force: true });
+      }
       if (was === null || (await digestOfFile(path))?.sha256 === was)
         await writeDurably(path, () => readPieces(prepared, 0, size), {
           beforeRename: async () => {
@@ -494,6 +500,7 @@ export function createEraser(parts: EraseParts): Eraser {
     }
     for (const path of await filesBelow(stateDir))
       if (basename(path).startsWith(`${STATE_FILE}.damaged-`)) await rm(path, { force: true });
+    await rm(join(stateDir, "blames"), { recursive: true, force: true }); // they say how many lines there were
     if ((await erasure.swaps()).length === 0) await rm(folder, { recursive: true, force: true });
   };
 

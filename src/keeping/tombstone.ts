@@ -8,7 +8,7 @@ import { existsSync, readFileSync, statSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Key } from "../core/key.ts";
-import { writeDurably } from "../memory/durable.ts";
+import { temporariesOf, writeDurably } from "../memory/durable.ts";
 import { keyIn } from "../secrets/key-file.ts";
 import { stateCorrupt } from "../state/sqlite.ts";
 import { linesIn, MARK, merged, trimmed, type Range } from "./redact.ts";
@@ -311,6 +311,7 @@ export function createTombstones(stateDir: string): Tombstones {
   };
 
   const write = async (tombstones: readonly Tombstone[]) => {
+    for (const left of await temporariesOf(file)) await rm(left, { force: true });
     if (tombstones.length === 0) await rm(file, { force: true });
     else await writeDurably(file, Buffer.from(`${JSON.stringify(tombstones)}\n`), { mode: 0o600 });
   };

@@ -58,11 +58,18 @@ function nameCopies(db: Database, files: ReadonlySet<Key>): void {
     `SELECT a.key, a.sha256, v.place FROM archives a JOIN versions v ON v.version = a.version AND v.archived_as = a.key
        WHERE a.file = ? AND a.base IS NULL`,
   );
-  const prior = db.prepare("SELECT size, base FROM versions WHERE file = ? AND sha256 = ? AND place < ? ORDER BY place DESC LIMIT 1");
+  const prior = db.prepare(
+    "SELECT size, base FROM versions WHERE file = ? AND sha256 = ? AND place < ? ORDER BY place DESC LIMIT 1",
+  );
   for (const file of files)
     for (const { key, sha256, place } of copies.all(file)) {
       const held = prior.get(file, sha256 ?? null, place ?? null);
-      if (held) db.prepare("UPDATE archives SET size = ?, base = ? WHERE key = ?").run(held["size"] ?? null, held["base"] ?? null, key ?? null);
+      if (held)
+        db.prepare("UPDATE archives SET size = ?, base = ? WHERE key = ?").run(
+          held["size"] ?? null,
+          held["base"] ?? null,
+          key ?? null,
+        );
     }
 }
 
