@@ -208,6 +208,29 @@ export function errnoOf(error: unknown): string {
   return typeof error === "object" && error !== null && "code" in error && typeof error.code === "string" ? error.code : "";
 }
 
+/** For people who do not read errno. */
+const wordsOfErrno: Record<string, string> = {
+  ENOSPC: "the disk is full",
+  EDQUOT: "the quota of this disk is used up",
+  EFBIG: "the file would be larger than the disk allows",
+  EROFS: "the file system is read-only",
+  EACCES: "the system does not allow it",
+  EPERM: "the system does not allow it",
+};
+
+/** The same error, said of the file that people know instead of our `temporary` one, which becomes it. */
+export function saidOf(error: unknown, temporary: string, path: string): unknown {
+  if (error instanceof Error) error.message = error.message.replaceAll(temporary, path);
+  return error;
+}
+
+/** What went wrong, for people; the system's own words stand in brackets. */
+export function inWords(error: unknown): string {
+  const said = error instanceof Error ? error.message : String(error);
+  const words = wordsOfErrno[errnoOf(error)];
+  return words === undefined ? said : `${words} (${said})`;
+}
+
 /** Turns whatever was thrown into an `AftersaveError`, keeping the original as `cause`. `doing` is a gerund phrase. */
 export function asAftersaveError(error: unknown, doing: string): AftersaveError {
   if (error instanceof AftersaveError) return error;
@@ -215,5 +238,5 @@ export function asAftersaveError(error: unknown, doing: string): AftersaveError 
   const code = codeOfErrno[errno] ?? (/^E[A-Z0-9]+$/.test(errno) ? "E_IO" : "E_INTERNAL");
   const why = error instanceof Error ? error.message : String(error);
   const hint = hintOfCode[code] ?? "Please report this, with the output of the same command and --debug.";
-  return new AftersaveError(code, `${doing} failed: ${why}`, { cause: error, hint });
+  return new AftersaveError(code, `${doing} failed: ${inWords(error)}`, { cause: error, hint });
 }

@@ -6,7 +6,7 @@
 import { createHash } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { AftersaveError, errnoOf, TargetError } from "../core/errors.ts";
+import { AftersaveError, errnoOf, saidOf, TargetError } from "../core/errors.ts";
 import { assertSavable, isArchiveKey, OWN_FOLDER, parseKey, type ArchiveFolder, type Key } from "../core/key.ts";
 import type { Call, Entry } from "../core/target.ts";
 import { changelogLine, movesHead, NO_KEY, type Details, type Meta, type Version } from "../core/version.ts";
@@ -505,7 +505,11 @@ async function fetchAll(parts: FromTargetParts, found: Found, todo: readonly Tod
     else files++;
     bytes += size;
   };
-  await inParallel(todo, found.to.concurrency, (one) => orLeave(one.holding.key, left, () => fetch(one)));
+  const said = (one: Todo) =>
+    fetch(one).catch((error: unknown) => {
+      throw saidOf(error, besideOf(one.path, one.holding.key), one.path);
+    });
+  await inParallel(todo, found.to.concurrency, (one) => orLeave(one.holding.key, left, () => said(one)));
   return { missing, left, inTheWay, exact, files, copies, bytes };
 }
 
@@ -526,8 +530,12 @@ async function writeChangelog(path: string, { lines }: Told): Promise<void> {
     }
     yield Buffer.from(text);
   };
-  await createDurably(temporary, all, LOG_MODE);
-  await moveDurably(temporary, path);
+  try {
+    await createDurably(temporary, all, LOG_MODE);
+    await moveDurably(temporary, path);
+  } catch (error) {
+    throw saidOf(error, temporary, path);
+  }
 }
 
 interface Change extends Holding {
