@@ -203,11 +203,6 @@ const hintOfCode: Partial<Record<ErrorCode, string>> = {
   E_IO: "Check the disk (the system's log names the fault), then run `aftersave doctor`.",
 };
 
-/** The `code` of a system error, `""` when it has none. */
-export function errnoOf(error: unknown): string {
-  return typeof error === "object" && error !== null && "code" in error && typeof error.code === "string" ? error.code : "";
-}
-
 /** For people who do not read errno. */
 const wordsOfErrno: Record<string, string> = {
   ENOSPC: "the disk is full",
@@ -236,7 +231,11 @@ export function asAftersaveError(error: unknown, doing: string): AftersaveError 
   if (error instanceof AftersaveError) return error;
   const errno = errnoOf(error);
   const code = codeOfErrno[errno] ?? (/^E[A-Z0-9]+$/.test(errno) ? "E_IO" : "E_INTERNAL");
-  const why = error instanceof Error ? error.message : String(error);
+/** The `code` of a system error, `""` when it has none. */
+export function errnoOf(error: unknown): string {
+  return typeof error === "object" && error !== null && "code" in error && typeof error.code === "string" ? error.code : "";
+}
+
   const hint = hintOfCode[code] ?? "Please report this, with the output of the same command and --debug.";
   return new AftersaveError(code, `${doing} failed: ${inWords(error)}`, { cause: error, hint });
 }
