@@ -226,16 +226,16 @@ export function inWords(error: unknown): string {
   return words === undefined ? said : `${words} (${said})`;
 }
 
-/** Turns whatever was thrown into an `AftersaveError`, keeping the original as `cause`. `doing` is a gerund phrase. */
-export function asAftersaveError(error: unknown, doing: string): AftersaveError {
-  if (error instanceof AftersaveError) return error;
-  const errno = errnoOf(error);
-  const code = codeOfErrno[errno] ?? (/^E[A-Z0-9]+$/.test(errno) ? "E_IO" : "E_INTERNAL");
 /** The `code` of a system error, `""` when it has none. */
 export function errnoOf(error: unknown): string {
   return typeof error === "object" && error !== null && "code" in error && typeof error.code === "string" ? error.code : "";
 }
 
+/** Turns whatever was thrown into an `AftersaveError`, keeping the original as `cause`. `doing` is a gerund phrase. */
+export function asAftersaveError(error: unknown, doing: string): AftersaveError {
+  if (error instanceof AftersaveError) return error;
+  const errno = errnoOf(error);
+  const code = codeOfErrno[errno] ?? (/^E[A-Z0-9]+$/.test(errno) ? "E_IO" : "E_INTERNAL");
   const hint = hintOfCode[code] ?? "Please report this, with the output of the same command and --debug.";
   return new AftersaveError(code, `${doing} failed: ${inWords(error)}`, { cause: error, hint });
 }
