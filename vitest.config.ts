@@ -15,6 +15,7 @@ export default defineConfig({
           include: ["test/**/*.test.ts"],
           exclude: ["test/packaging/**"],
           globalSetup: "test/run.ts",
+          setupFiles: "test/temporary.ts",
         },
       },
       // Its set-up builds and packs once, which the other tests do not need.

@@ -193,7 +193,7 @@ describe("a write", () => {
   });
 
   test("of a big file takes constant memory", { timeout: 120_000 }, async () => {
-    const child = fork(await bundled(join(import.meta.dirname, "folder-big.ts")), [path], { execArgv: [] });
+    const child = fork(await bundled(join(import.meta.dirname, "folder-big.child.ts")), [path], { execArgv: [] });
     const [{ got, memory }] = (await once(child, "message")) as [{ got: number; memory: number }];
     expect(got).toBe(400 * 2 ** 20);
     expect(memory).toBeLessThan(120 * 2 ** 20);
@@ -281,7 +281,7 @@ describe("what killed writers leave", () => {
   test("`kill -9` at random moments leaves whole files only", { timeout: 120_000 }, async () => {
     const seed = anySeed();
     const random = seededRandom(seed);
-    const script = await bundled(join(import.meta.dirname, "folder-writer.ts"));
+    const script = await bundled(join(import.meta.dirname, "folder-writer.child.ts"));
     for (let round = 0; round < 12; round++) {
       const child: ChildProcess = fork(script, [path], { execArgv: [] });
       await once(child, "message");
