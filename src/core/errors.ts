@@ -66,6 +66,11 @@ export const ERRORS = {
     "another program goes on writing the memory changelog",
     "No line was altered; the history is safe in the state file.",
   ),
+  E_LOG_ALTERED: row(
+    1,
+    "someone altered, cut or removed the memory changelog, or added to it",
+    "No line was lost: the history is safe in the state file.",
+  ),
   E_CLOSED: row(1, "the memory was already closed"),
   E_TOKEN_MISSING: row(4, "not signed in at this target", kept),
   E_AUTH: row(4, "the target refuses the credentials", kept),

@@ -264,6 +264,7 @@ export async function restoreFrom(parts: FromTargetParts, target: string, option
     if (!(await isBare())) throw savedMeanwhile();
     fetched = await fetchAll(parts, found, plan.todo, options);
     if (!(await isBare())) throw savedMeanwhile();
+    await parts.rebuild.state.restore.begin(null); // killed from here on, whoever opens it knows where the lines come from
     await writeChangelog(parts.rebuild.changelog, found.told);
     await rebuild(parts.rebuild, null);
   } finally {
