@@ -562,6 +562,7 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
       targetsFor: routed,
       keyOf,
       root: config.root,
+      blamesDir: join(config.stateDir, "blames"),
     }),
     ...createHolding({ ...state, heads, manager: saves, versions }),
     ...createShowing({ saves: state.saves, versions, places, keyOf }),
