@@ -162,6 +162,12 @@ export async function remainsOf(
         cure: "Look when it can be reached, and erase it there too.",
       });
   }
+  if (targets.length > 0)
+    found.push({
+      what: "other machines on which this memory was restored, or which were copied from it",
+      why: "what was erased is known to this machine only; they send no version that was erased here, once they read that, but they keep it, and a new save there may have the text",
+      cure: "Run the same `aftersave erase` on each of them.",
+    });
   found.push(
     by === "match"
       ? {

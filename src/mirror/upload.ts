@@ -8,6 +8,7 @@ import type { Clock } from "../core/clock.ts";
 import type { Outcome, UploadStatus } from "../core/outcome.ts";
 import { uploadLine } from "../core/outcome.ts";
 import type { Call, Chunks, Entry, Guard, Source, Tries } from "../core/target.ts";
+import type { Version } from "../core/version.ts";
 import type { Job } from "../state/jobs.ts";
 import type { Mirrored } from "../state/ledger.ts";
 import type { State } from "../state/state.ts";
@@ -121,6 +122,8 @@ export function createUploader({ state, clock, archive, owner, peers, contentOf,
     let conflict = false;
     const notes: string[] = [];
     for (let round = 1; ; round++) {
+      const erased = await state.erasure.erasedByOthers(job.key, version, job.sha256);
+      if (erased) throw erasedElsewhere(job.key, erased);
       try {
         const entry = await to.target.put(job.key, body, { ...guard, expect, version, writer });
         if (!entry.displaced) return { entry, notes, conflict };
@@ -133,6 +136,7 @@ export function createUploader({ state, clock, archive, owner, peers, contentOf,
         if (kind === "not-found" && expect !== "absent") {
           expect = "absent";
           notes.push("it was removed at the target and is sent again");
+          await peers.learn(to, guard); // by an erasure of another machine, may be
         } else if (kind === "conflict" && round < ROUNDS) {
           const found = await settle(to, job, body, known, guard);
           notes.push(...found.notes);
@@ -289,6 +293,12 @@ const statusOfCode: Partial<Record<ErrorCode, UploadStatus>> = {
 const owing = (to: MirrorTarget, key: Key) =>
   new TargetError("transient", `what was erased of ${key} could not be removed from ${to.name} yet`, {
     hint: "It is sent when that is done; `aftersave flush` tries both now.",
+  });
+
+const erasedElsewhere = (key: Key, { version, file }: Version) =>
+  new AftersaveError("E_ERASED", `${key} holds what another machine of this memory erased (version ${version})`, {
+    hint: `It stays on this machine. Run the same \`aftersave erase\` here; \`aftersave erase ${JSON.stringify(`${file}@${version}`)}\` takes what that version brought.`,
+    details: { version },
   });
 
 const lied = (to: MirrorTarget, what: string) =>

@@ -238,6 +238,7 @@ export async function restoreFrom(parts: FromTargetParts, target: string, option
     const { memory } = options;
     const root = memory === undefined ? await ourRootAt(parts, to, call) : undefined;
     const found = await lookAtTarget(to, archive, root, call, undefined, memory);
+    await state.erasure.heard(found.told.lines); // what it replaces here goes to the archive, and shall not leave
     const report = await reportOf(parts, found, options);
     const told = found.told.lines.at(-1);
     const isOurs = told !== undefined && (await state.saves.version(told.version))?.sum === told.sum;
