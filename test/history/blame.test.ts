@@ -158,7 +158,13 @@ describe("blame", () => {
 
 test("versions that only look like appends are compared like any other", async () => {
   const folder = mkdtempSync(join(tmpdir(), "aftersave-blame-"));
-  const contents = ["a first one", "a second", "a second\nthird", "FOURTH, NOT THIRD", "fifth is as long as that"];
+  const contents = [
+    "a first one, in whose memory the others have room",
+    "a second",
+    "a second\nthird",
+    "FOURTH, NOT THIRD",
+    "fifth is as long as that",
+  ];
   const all = contents.map((content, n): Version => {
     writeFileSync(join(folder, `${n}`), content);
     const facts = {
@@ -169,7 +175,7 @@ test("versions that only look like appends are compared like any other", async (
       sha256: sha256(content),
       size: content.length,
       prev_sha256: null,
-      archived_as: n < 2 ? ("Archive/x" as Key) : null,
+      archived_as: n < 3 ? ("Archive/x" as Key) : null,
       timestamp: "2026-01-01T00:00:00.000Z",
       details: null,
     };
