@@ -148,7 +148,7 @@ export async function createBackVictim(program: string, seed: number, strace: bo
       case "undo, a session": {
         const session = `session ${++made}`;
         await some(memory, name === "undo" ? 1 : 6, session);
-        const { version } = [...model].map(([id]) => ({ version: id })).at(-1)!;
+        const version = [...model.keys()].at(-1) ?? "";
         const wish = name === "undo" ? { versions: [version] } : { session_id: session };
         const result = now();
         for (const { file, does, becomes } of (await memory.planUndo(wish)).actions)
@@ -239,9 +239,9 @@ export async function createBackVictim(program: string, seed: number, strace: bo
     const call = SYSTEM_CALLS[Math.floor(chance() * SYSTEM_CALLS.length)] ?? "";
     const inject = `inject=${call}:signal=SIGKILL:when=${1 + Math.floor(chance() * (call === "openat" ? 120 : 40))}`;
     const traced = way >= 2 ? ["strace", "-f", "-qq", "-o", "/dev/null", "-e", `trace=${call}`, "-e", inject] : [];
-    const [command = "", ...rest] = [...traced, process.execPath, program, JSON.stringify(orders)];
+    const [command, ...rest] = [...traced, process.execPath, program, JSON.stringify(orders)];
     const env = { ...process.env, NODE_OPTIONS: "", UV_THREADPOOL_SIZE: traced.length > 0 ? "1" : "4" };
-    const child = spawn(command, rest, { stdio: ["ignore", "pipe", "pipe"], env });
+    const child = spawn(command ?? process.execPath, rest, { stdio: ["ignore", "pipe", "pipe"], env });
     const wait = chance() * 60;
     let said = "";
     child.stderr.setEncoding("utf8").on("data", (piece: string) => (said += piece));

@@ -141,9 +141,13 @@ export function createLogExport(parts: LogExportParts): LogExport {
   const rebuildChangelog = async (now: Standing): Promise<{ seq: number; aside: string | null }> => {
     const path = paths.changes;
     const until = await newest();
-    const rotated = (await rotatedFiles(path)).at(-1);
-    const [last] = rotated === undefined ? [] : await tailLog(rotated, 1);
-    const from = typeof last?.value["place"] === "number" ? last.value["place"] : 0;
+    let from = 0;
+    for (const rotated of (await rotatedFiles(path)).toReversed()) {
+      const [last] = await tailLog(rotated, 1); // none where a rotation was killed as it had taken the name
+      if (last === undefined) continue;
+      if (typeof last.value["place"] === "number") from = last.value["place"];
+      break;
+    }
     const temporary = `${path}.rebuild`;
     await rm(temporary, { force: true });
     const file = await open(temporary, "wx", LOG_MODE);

@@ -65,7 +65,7 @@ it("killed at each step, also while it fetches", { timeout: 120_000 }, async () 
     expect(
       lines
         .filter(({ op }) => op === "restore")
-        .map(({ file }) => file)
+        .map(({ file }) => String(file))
         .toSorted(),
       where,
     ).toEqual(keys.toSorted());
