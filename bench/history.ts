@@ -211,7 +211,7 @@ async function blamesOf(folder: string, what: string, shape: Pick<Shape, "perBas
     makeHistory(join(folder, `blame-${versions}`), { versions, keys: 1, lineOf: twoLines, files: true, ...shape });
   const [half, whole] = [await make(2_500), await make(5_000)];
   const runs: { half: number; whole: number }[] = [];
-  for (let n = 0; n < 5; n++) runs.push({ half: await firstBlame(half), whole: await firstBlame(whole) });
+  for (let n = 0; n < 3; n++) runs.push({ half: await firstBlame(half), whole: await firstBlame(whole) });
   const ours = median(runs.map((pair) => pair.whole));
   const ratio = median(runs.map((pair) => pair.whole / pair.half));
   const next = await nextBlame(whole);
