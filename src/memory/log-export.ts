@@ -193,8 +193,6 @@ export function createLogExport(parts: LogExportParts): LogExport {
     const expected = await outbox.after(log, mark.safe_seq, 1_000_000);
     const foul = log === "changes" ? await foulPlay({ path, mark, expected, sure, saves }) : undefined;
     const noted = foul && (await evidence.note({ ...foul, at: new Date(clock.now()).toISOString() }));
-    if (foul)
-      notice(log, `${path} ${did[foul.what]}; nothing is lost. \`aftersave verify\` says more, until \`aftersave doctor --fix\``);
     const found = await reconcile(path, {
       fromOffset: mark.safe_size,
       ino: mark.ino,
@@ -203,6 +201,8 @@ export function createLogExport(parts: LogExportParts): LogExport {
     if (found.torn.moved && noted !== undefined) await evidence.setAside(noted, found.torn.moved);
     if (found.torn.moved) notice(log, `a torn end of ${path} (${found.torn.bytes} bytes) was set aside in ${found.torn.moved}`);
     if (log === "changes" && found.foreign > 0) throw foreign(path, found.foreign);
+    if (foul)
+      notice(log, `${path} ${did[foul.what]}; nothing is lost. \`aftersave verify\` says more, until \`aftersave doctor --fix\``);
     if (log === "changes" && found.short > 0 && found.rotated === null)
       return renewChangelog({ size: found.size, ino: found.ino }, noted);
     const absent = expected.filter((_, index) => found.present[index] !== true);
