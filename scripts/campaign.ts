@@ -1,11 +1,12 @@
 /**
- * The long proof: kills, power cuts and crowds, against a record of what was accepted; and what Drive may do to uploads.
+ * The long proof: kills, power cuts and crowds, of saves and of what brings back and forgets, against a record of what was accepted; and what Drive may do to uploads.
  *
- *     npm run campaign [-- --short] [--seed N] [--only kills|power|crowd|suite|uploads|machines|deaths|halfway]
+ *     npm run campaign [-- --short] [--seed N] [--only kills|back|power|crowd|suite|uploads|machines|deaths|halfway]
  *
  * @module
  */
 import { parseArgs } from "node:util";
+import { createBackVictim, deeds } from "./campaign/back.ts";
 import { bundleChildren, type Bundle } from "./campaign/bundle.ts";
 import { crowd } from "./campaign/crowd.ts";
 import { driveCrowd } from "./campaign/drive-crowd.ts";
@@ -22,8 +23,19 @@ const { values } = parseArgs({
 });
 const seed = values.seed === undefined ? anySeed() : Number(values.seed);
 const size = values.short
-  ? { rounds: 1, kills: 40, perRoot: 20, cuts: 6, perVolume: 3, lines: 100, uploads: 1000, deaths: 3, crowds: 1 }
-  : { rounds: 4, kills: 240, perRoot: 20, cuts: 120, perVolume: 12, lines: 500, uploads: 10_000, deaths: 60, crowds: 6 };
+  ? { rounds: 1, kills: 40, perRoot: 20, backs: 3, cuts: 6, perVolume: 3, lines: 100, uploads: 1000, deaths: 3, crowds: 1 }
+  : {
+      rounds: 4,
+      kills: 240,
+      perRoot: 20,
+      backs: 60,
+      cuts: 120,
+      perVolume: 12,
+      lines: 500,
+      uploads: 10_000,
+      deaths: 60,
+      crowds: 6,
+    };
 
 let [passed, failed, skipped] = [0, 0, 0];
 
@@ -68,6 +80,23 @@ async function kills(writer: string): Promise<void> {
     console.log(`  ${first + size.perRoot} kills at random moments, the last root had ${victim.accepted()} saves`);
     removeRoot(root);
   }
+}
+
+/** Restores, undos, prunes, erasures and decisions that are killed; every root has all of them. */
+async function back(program: string): Promise<void> {
+  const none = whyNoStrace();
+  if (none !== undefined) console.log(`no kills at system calls here: ${none}`);
+  let kills = 0;
+  for (let round = 0; round < size.backs; round++) {
+    const victim = await createBackVictim(program, seed + round, none === undefined);
+    for (const [n, deed] of deeds.entries()) {
+      const own = seed + round * 1000 + n * 2;
+      await check(`kill of ${deed}, round ${round}, seed ${own}`, () => victim.at(deed, own));
+    }
+    kills += victim.kills();
+    victim.remove();
+  }
+  console.log(`  ${kills} kills of ${size.backs * deeds.length * 2} runs that bring back, settle, prune and erase`);
 }
 
 async function power(writer: string): Promise<void> {
@@ -141,6 +170,7 @@ async function halfway(program: string): Promise<readonly string[]> {
 
 const parts: Readonly<Record<string, (bundle: Bundle) => Promise<void>>> = {
   kills: ({ writer }) => kills(writer),
+  back: (bundle) => back(bundle.back),
   power: ({ writer }) => power(writer),
   crowd: ({ writer }) => check(`8 processes, ${size.lines} appends each`, () => crowd(writer, 8, size.lines)),
   suite,

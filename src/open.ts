@@ -286,6 +286,7 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
     outbox: state.outbox,
     saves: state.saves,
     claims: state.claims,
+    evidence: state.evidence,
     clock,
     root: config.root,
     paths: config.logs,
@@ -473,13 +474,24 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
     }
   };
 
-  const bringing = createBringing({ saves: state.saves, decisions: state.decisions, versions, places, newId, manager: saves });
+  const bringing = createBringing({
+    saves: state.saves,
+    decisions: state.decisions,
+    facts: state,
+    versions,
+    places,
+    newId,
+    manager: saves,
+  });
 
   let closing: Promise<void> | undefined;
   const close = async () => {
     await saves.idle();
     await history.idle();
-    await logs.drain().catch((error: unknown) => notices.push(asAftersaveError(error, "writing the logs").message));
+    // with the changelog on the disk nobody can later say of a cut that a power cut did it
+    await logs
+      .drain({ sync: "changes" })
+      .catch((error: unknown) => notices.push(asAftersaveError(error, "writing the logs").message));
     for (const opening of opened.values()) await (await opening.catch(() => undefined))?.target.close();
     await state.close();
   };
@@ -550,6 +562,7 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
       targetsFor: routed,
       keyOf,
       root: config.root,
+      blamesDir: join(config.stateDir, "blames"),
     }),
     ...createHolding({ ...state, heads, manager: saves, versions }),
     ...createShowing({ saves: state.saves, versions, places, keyOf }),
@@ -685,6 +698,7 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
         clock,
         fix: call.fix === true,
         recover: () => saves.recoverAll(),
+        note: createDiagnosticLog(join(config.stateDir, "diagnostic.log"), clock),
         targets: config.targets.map((target) => {
           const { name, type, enabled, options: own } = target;
           const examineIt = options.targets?.[name] ? undefined : drivers[type]?.examine;

@@ -7,9 +7,10 @@ import { join } from "node:path";
 import { build } from "tsdown";
 
 export interface Bundle {
-  /** Paths of the children's programs: one that saves, one that saves and uploads to Drive. */
+  /** Paths of the children's programs: one that saves, one that saves and uploads to Drive, one that brings back and forgets. */
   readonly writer: string;
   readonly drive: string;
+  readonly back: string;
   remove(): void;
 }
 
@@ -35,16 +36,17 @@ export async function bundlePrograms(entry: Readonly<Record<string, string>>, fo
 }
 
 /** Built inside the project, so that the native SQLite is found from there. */
-export async function bundleChildren(only?: "writer" | "drive"): Promise<Bundle> {
+export async function bundleChildren(only?: "writer" | "drive" | "back"): Promise<Bundle> {
   const project = join(import.meta.dirname, "../..");
   const cache = join(project, "node_modules/.cache");
   mkdirSync(cache, { recursive: true });
   const folder = mkdtempSync(join(cache, "aftersave-proof-"));
-  const names = ["writer", "drive"].filter((name) => name === (only ?? name));
+  const names = ["writer", "drive", "back"].filter((name) => name === (only ?? name));
   await bundlePrograms(Object.fromEntries(names.map((name) => [name, `scripts/campaign/${name}.child.ts`])), folder);
   return {
     writer: join(folder, "writer.js"),
     drive: join(folder, "drive.js"),
+    back: join(folder, "back.js"),
     remove: () => rmSync(folder, { recursive: true }),
   };
 }

@@ -56,6 +56,13 @@ export function wrap(text: string, width: number): string {
     .join("\n");
 }
 
+/** Control characters that JSON may hold as they are, and those that turn the direction of a text: what is seen would not be what is there. */
+const UNSEEN = /[\u007F-\u009F\u061C\u200E\u200F\u2028-\u202E\u2066-\u2069]/g;
+
+/** `value` as JSON that a terminal shows as it is; the same value for whoever reads it. */
+export const jsonText = (value: unknown, indent = 0): string =>
+  JSON.stringify(value, null, indent).replace(UNSEEN, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
 const fitted = (text: string, stream: NodeJS.WriteStream) => (stream.isTTY ? wrap(text, Math.max(40, stream.columns)) : text);
 
 /** `stdout` and `stderr` are the process's own. A reader that went away is not an error; of a broken stderr nobody can be told. */
@@ -95,15 +102,20 @@ export function createOutput(json: boolean, quiet: boolean): Output {
     },
     answer(value, text, bad) {
       answered = true;
-      if (json) write(JSON.stringify(value, null, stdout.isTTY ? 2 : 0));
+      if (json) write(jsonText(value, stdout.isTTY ? 2 : 0));
       else if (!quiet) write(fitted(text(), stdout));
       else if (bad && bad() !== "") tell(bad());
     },
     async line(value) {
-      if (gone.signal.aborted || write(JSON.stringify(value))) return;
+      if (gone.signal.aborted || write(jsonText(value))) return;
       await new Promise<void>((resolve) => {
-        stdout.once("drain", resolve);
-        gone.signal.addEventListener("abort", () => resolve(), { once: true });
+        const done = () => {
+          stdout.off("drain", done);
+          gone.signal.removeEventListener("abort", done);
+          resolve();
+        };
+        stdout.on("drain", done);
+        gone.signal.addEventListener("abort", done);
       });
     },
     say(text) {

@@ -69,7 +69,8 @@ const isAll = ({ missing, gaps, left, not_brought }: FromTarget) =>
 
 const whys: Record<Missing["why"], string> = {
   absent: "is not there",
-  other: "what is there is not what the history says; it was not taken",
+  other:
+    "what is there is not what the history says (a copy with its secrets masked, or somebody else's); it was not taken. Whoever wants it copies it from there by hand, and saves it",
   held: "was kept from the targets, and is nowhere else",
   elsewhere: "goes to other targets",
   pruned: "was pruned there",

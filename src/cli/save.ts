@@ -28,7 +28,7 @@ export const asSave = (command: Command): Command =>
       2: "wrong usage, key or configuration; nothing was changed",
       3: "with --wait: some targets have it, some do not",
       4: "with --wait: not signed in at a target",
-      5: "held by the guard: a person must decide; with --wait also: in conflict",
+      5: "held by the guard, or accepted into a file that is: a person must decide; with --wait also: in conflict",
     },
   );
 
@@ -46,12 +46,19 @@ export function saveOptions({ ifSha256, merge }: SaveFlags): SaveOptions {
   });
 }
 
+/** Whether the file of an accepted save holds what waits for a person's decision. */
+export const isHeld = async (memory: Memory, { file, warnings }: Receipt): Promise<boolean> =>
+  warnings.length > 0 && (await memory.held()).some((held) => held.applied && held.file === file);
+
 /** Tells the receipt of an accepted save, and sees to its uploads: now (`--wait`), else in the background. */
 export async function accepted(cli: Cli, memory: Memory, receipt: Receipt, { wait }: SaveFlags): Promise<void> {
+  const held = (await isHeld(memory, receipt)) ? EXIT.undecided : EXIT.ok;
+  const warns = receipt.alarms.length + receipt.warnings.length > 0;
   if (wait !== true) {
     if (!receipt.unchanged) await uploadInBackground(cli, memory);
+    cli.exit = held;
     const said = () => sayReceipt(receipt, cli.out.paint);
-    cli.out.answer(receipt, said, () => (receipt.alarms.length > 0 ? said() : ""));
+    cli.out.answer(receipt, said, () => (warns ? said() : ""));
     return;
   }
   const signal = cli.interrupted();
@@ -61,6 +68,6 @@ export async function accepted(cli: Cli, memory: Memory, receipt: Receipt, { wai
     return receipt;
   });
   const said = () => sayReceipt(settled, cli.out.paint);
-  cli.exit = exitOfUploads(settled.uploads);
-  cli.out.answer(settled, said, () => (cli.exit === EXIT.ok && receipt.alarms.length === 0 ? "" : said()));
+  cli.exit = exitOfUploads(settled.uploads) || held;
+  cli.out.answer(settled, said, () => (cli.exit === EXIT.ok && !warns ? "" : said()));
 }

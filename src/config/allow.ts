@@ -5,13 +5,15 @@
  */
 import { randomBytes } from "node:crypto";
 import { open, readFile, realpath, rename, rm, stat } from "node:fs/promises";
-import { asAftersaveError } from "../core/errors.ts";
+import { asAftersaveError, saidOf } from "../core/errors.ts";
 
 /** Replaces a file by one with this text, and the same mode; through a link, the file that it leads to. */
 async function rewrite(path: string, text: string): Promise<void> {
   const file = await realpath(path);
   const own = `${file}.${randomBytes(6).toString("hex")}.tmp`;
-  const handle = await open(own, "wx", (await stat(file)).mode & 0o7777);
+  const handle = await open(own, "wx", (await stat(file)).mode & 0o7777).catch((error: unknown) => {
+    throw saidOf(error, own, file);
+  });
   try {
     await handle.writeFile(text);
     await handle.sync();
@@ -20,7 +22,7 @@ async function rewrite(path: string, text: string): Promise<void> {
   } catch (error) {
     await handle.close().catch(() => undefined);
     await rm(own, { force: true });
-    throw error;
+    throw saidOf(error, own, file);
   }
 }
 

@@ -26,6 +26,7 @@ import { configError, expectation, type Problem, problemsOf, show } from "./prob
 import { readData, withoutComments } from "./read.ts";
 import type { PathsFile } from "./schema.ts";
 import { badStatePlace, sayPlace } from "./state-place.ts";
+import { strangeZones } from "./zones.ts";
 
 export const CONFIG_FILE = "paths.json";
 
@@ -164,6 +165,7 @@ export async function loadConfig(options: LoadOptions): Promise<Config> {
   const warnings = [
     ...(lenient ? [`${CONFIG_FILE} has comments or trailing commas; other programs may not be able to read it`] : []),
     ...(config.targets.some(({ enabled }) => enabled) ? [] : ["no target is enabled: saves are kept on this machine only"]),
+    ...(await strangeZones(config)),
   ];
   return deepFreeze({ ...config, warnings });
 }

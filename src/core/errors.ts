@@ -66,6 +66,11 @@ export const ERRORS = {
     "another program goes on writing the memory changelog",
     "No line was altered; the history is safe in the state file.",
   ),
+  E_LOG_ALTERED: row(
+    1,
+    "someone altered, cut or removed the memory changelog, or added to it",
+    "No line was lost: the history is safe in the state file.",
+  ),
   E_CLOSED: row(1, "the memory was already closed"),
   E_TOKEN_MISSING: row(4, "not signed in at this target", kept),
   E_AUTH: row(4, "the target refuses the credentials", kept),
@@ -204,6 +209,29 @@ const hintOfCode: Partial<Record<ErrorCode, string>> = {
   E_IO: "Check the disk (the system's log names the fault), then run `aftersave doctor`.",
 };
 
+/** For people who do not read errno. */
+const wordsOfErrno: Record<string, string> = {
+  ENOSPC: "the disk is full",
+  EDQUOT: "the quota of this disk is used up",
+  EFBIG: "the file would be larger than the disk allows",
+  EROFS: "the file system is read-only",
+  EACCES: "the system does not allow it",
+  EPERM: "the system does not allow it",
+};
+
+/** The same error, said of the file that people know instead of our `temporary` one, which becomes it. */
+export function saidOf(error: unknown, temporary: string, path: string): unknown {
+  if (error instanceof Error) error.message = error.message.replaceAll(temporary, path);
+  return error;
+}
+
+/** What went wrong, for people; the system's own words stand in brackets. */
+export function inWords(error: unknown): string {
+  const said = error instanceof Error ? error.message : String(error);
+  const words = wordsOfErrno[errnoOf(error)];
+  return words === undefined ? said : `${words} (${said})`;
+}
+
 /** The `code` of a system error, `""` when it has none. */
 export function errnoOf(error: unknown): string {
   return typeof error === "object" && error !== null && "code" in error && typeof error.code === "string" ? error.code : "";
@@ -214,7 +242,6 @@ export function asAftersaveError(error: unknown, doing: string): AftersaveError 
   if (error instanceof AftersaveError) return error;
   const errno = errnoOf(error);
   const code = codeOfErrno[errno] ?? (/^E[A-Z0-9]+$/.test(errno) ? "E_IO" : "E_INTERNAL");
-  const why = error instanceof Error ? error.message : String(error);
   const hint = hintOfCode[code] ?? "Please report this, with the output of the same command and --debug.";
-  return new AftersaveError(code, `${doing} failed: ${why}`, { cause: error, hint });
+  return new AftersaveError(code, `${doing} failed: ${inWords(error)}`, { cause: error, hint });
 }

@@ -44,8 +44,9 @@ const LEAST = { bytes: 512, lines: 10, headings: 3, items: 5 } as const;
 const LEAST_SPREE = { files: 3, bytes: 4096 } as const;
 
 export interface Amounts {
+  /** Of JSON: without its layout. */
   readonly bytes: number;
-  /** That are not blank. */
+  /** That are not blank; of JSON, values that hold no others. */
   readonly lines: number;
   /** Of Markdown. */
   readonly headings: number;
@@ -61,18 +62,21 @@ export interface Measured {
   readonly empties: boolean;
   /** It was valid JSON, and is not any more. */
   readonly breaks: boolean;
+  /** It was valid JSON and is: what it says was measured, not how it is laid out. */
+  readonly json?: boolean;
 }
 
 const says = (rule: AlarmRule, text: string): Alarm => ({ rule, says: text });
 const percent = (share: number) => `${Math.floor(share * 100)} %`;
 
 /** Alarms of one replacement. */
-export function judgeReplacement({ before, kept, empties, breaks }: Measured, rules: GuardRules): Alarm[] {
+export function judgeReplacement({ before, kept, empties, breaks, json }: Measured, rules: GuardRules): Alarm[] {
+  const words = { bytes: "bytes", lines: json === true ? "values" : "lines", headings: "headings", items: "list items" };
   if (empties) return [says("empty", `nothing is left of ${before.bytes} bytes`)];
   const lost = (rule: AlarmRule, what: keyof Amounts, share: number): Alarm[] => {
     const [had, has] = [before[what], kept[what]];
     if (had < LEAST[what] || has >= had * share) return [];
-    return [says(rule, `${has} of ${had} ${what === "items" ? "list items" : what} are kept (${percent(has / had)})`)];
+    return [says(rule, `${has} of ${had} ${words[what]} are kept (${percent(has / had)})`)];
   };
   return [
     ...lost("shrink", "bytes", rules.keepBytes),
@@ -83,10 +87,14 @@ export function judgeReplacement({ before, kept, empties, breaks }: Measured, ru
   ];
 }
 
-/** Alarms of a content of `size` bytes where the file held `before` when the same session first took something away from it. */
-export function judgeErosion(before: number, size: number, { keepBytes }: GuardRules): Alarm[] {
+/**
+ * Alarms of a content of which `size` bytes are kept of the `before` that the file held a while ago, after replaces of which none took
+ * enough away by itself, by so many sessions.
+ */
+export function judgeErosion(before: number, size: number, sessions: number, { keepBytes }: GuardRules): Alarm[] {
   if (before < LEAST.bytes || size >= before * keepBytes) return [];
-  return [says("shrink", `step by step, ${size} of ${before} bytes are kept by one session (${percent(size / before)})`)];
+  const who = sessions === 1 ? "one session" : `${sessions} sessions in turn`;
+  return [says("shrink", `step by step, ${size} of ${before} bytes are kept by ${who} (${percent(size / before)})`)];
 }
 
 /** What one session took away from one zone within the window, the save in question included. */

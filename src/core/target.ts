@@ -28,12 +28,20 @@ export interface Seen {
   readonly id?: string | undefined;
 }
 
+/** What `Guard.version` and `Guard.writer` said of a file. */
+export interface Stamp {
+  readonly version: string;
+  readonly writer?: string | undefined;
+}
+
 /** What is stored there, after any encoding. */
 export interface Entry extends Seen {
   readonly key: Key;
   readonly size: number;
   /** Present when the place reports one without being asked, always in the answer of `put` and `copy` and with `Look.hash`, where `Traits.hashes` is not empty. */
   readonly hash?: Hash | undefined;
+  /** Which save these bytes are, and whose, where the place was told so and holds them still. What someone edited since has none. */
+  readonly stamp?: Stamp | undefined;
   /** Answer of `put`: what someone else wrote between the look and our write; the place keeps it for ever as that revision. */
   readonly displaced?: { readonly rev: string } | undefined;
 }
@@ -62,6 +70,8 @@ export interface Guard extends Call {
   readonly onProgress?: ((sent: number) => void) | undefined;
   /** Which save these bytes belong to, for places that can stamp it on the file. */
   readonly version?: string | undefined;
+  /** Which writer's save it is (docs/decisions/segments.md), for the same places. */
+  readonly writer?: string | undefined;
 }
 
 /** What a place promises; branch on this, never on `kind`. */

@@ -77,7 +77,8 @@ function longest(most: number, alike: (from: number, to: number) => boolean): nu
   return low;
 }
 
-const commonStart = (a: Buffer, i: number, aEnd: number, b: Buffer, j: number, bEnd: number): number => {
+/** How many bytes of `a` from `i` on are those of `b` from `j` on. */
+export const commonStart = (a: Buffer, i: number, aEnd: number, b: Buffer, j: number, bEnd: number): number => {
   if (a[i] !== b[j]) return 0;
   return longest(Math.min(aEnd - i, bEnd - j), (from, to) => a.compare(b, j + from, j + to, i + from, i + to) === 0);
 };

@@ -3,7 +3,6 @@
  * begin, so that a whole run of them costs one read; other saves are compared with what was there before.
  * @module
  */
-import { createHash } from "node:crypto";
 import { setImmediate as turn } from "node:timers/promises";
 import { AftersaveError } from "../core/errors.ts";
 import type { Key } from "../core/key.ts";
@@ -14,6 +13,8 @@ import type { Versions } from "../memory/versions.ts";
 import type { Saves } from "../state/saves.ts";
 import { isText } from "../text/lines.ts";
 import { NOTHING, replaced, startsOf, type Attributed } from "./attribution.ts";
+import { createDigests } from "./digests.ts";
+import type { KnownBlame, KnownBlames } from "./known-blames.ts";
 import { readNow } from "./read.ts";
 
 export interface BlameOptions {
@@ -50,8 +51,11 @@ export interface BlameParts {
   readonly versions: Versions;
   readonly heads: Heads;
   readonly places: Places;
+  readonly known: KnownBlames;
 }
 
+/** A blame that read so many bytes is kept for the next one. */
+const LONG = 1 << 25;
 /** Content longer than this is not taken apart: more than Node holds in one piece of memory on every system. */
 const MOST_BYTES = 1 << 30;
 const NEWLINE = 0x0a;
@@ -83,11 +87,12 @@ export async function blame(parts: BlameParts, key: Key, { version }: BlameOptio
   const last = all.at(-1);
   if (!last || last.sha256 === null || (asked && asked !== last && asked.version !== last.version))
     throw holdsNothing(key, asked);
-  const { content, missing, authors } = await walk(parts, all);
+  const { content, missing, authors, read } = await walked(parts, all);
   if (!isText(content.bytes))
     throw new AftersaveError("E_NOT_TEXT", `${key} is not text: it has no lines that could be told apart`, {
       hint: "`aftersave history KEY` says who changed it.",
     });
+  if (!asked && read > LONG && missing.length === 0) parts.known.keep(all, { at: all.length - 1, ...content });
   return {
     file: key,
     version: last.version,
@@ -133,9 +138,9 @@ const grows = (prior: Version, next: Version) =>
   next.size !== null &&
   next.size >= prior.size;
 
-function runsOf(all: readonly Version[]): Run[] {
+function runsOf(all: readonly Version[], from: number): Run[] {
   const runs: Run[] = [];
-  for (let first = 0; first < all.length;) {
+  for (let first = from; first < all.length;) {
     let last = first;
     while (last + 1 < all.length && grows(all[last] as Version, all[last + 1] as Version)) last++;
     runs.push({ first, last });
@@ -176,15 +181,34 @@ interface Walked {
   /** What the author numbers stand for. */
   readonly authors: readonly Version[];
   readonly missing: readonly string[];
+  /** How many bytes. */
+  readonly read: number;
 }
 
-async function walk(parts: BlameParts, all: readonly Version[]): Promise<Walked> {
+/** Goes on from what is known, unless what came later brings older things back, or what it goes on from is gone. */
+async function walked(parts: BlameParts, all: readonly Version[]): Promise<Walked> {
   const origins = originsOf(all);
+  const known = parts.known.find(all);
+  if (known && [...origins].every(([n, from]) => n <= known.at || from.every((origin) => origin >= known.at))) {
+    const further = await walk(parts, all, origins, known);
+    if (further.missing.length === 0) return further;
+  }
+  return walk(parts, all, origins);
+}
+
+async function walk(
+  parts: BlameParts,
+  all: readonly Version[],
+  origins: ReadonlyMap<number, readonly number[]>,
+  known?: KnownBlame,
+): Promise<Walked> {
   const wanted = new Set([...origins.values()].flat());
   const kept = new Map<number, Kept>();
   const missing: string[] = [];
   const reader = createReader(parts);
   let now = NOTHING;
+  /** Where `now` lies, and what nothing lies in any more: new memory for each content would cost more than reading it. */
+  let [taken, spare]: (Buffer | undefined)[] = [];
 
   const keep = (n: number, { authors, moved }: Kept, lines: number) => {
     if (wanted.has(n)) kept.set(n, { authors: authors.slice(0, lines), moved: moved.slice(0, lines) });
@@ -192,6 +216,7 @@ async function walk(parts: BlameParts, all: readonly Version[]): Promise<Walked>
 
   /** What version `n` made of what was there before. */
   const take = async (n: number, bytes: Uint8Array): Promise<Attributed> => {
+    if (n === known?.at) return { bytes, starts: startsOf(bytes), authors: known.authors, moved: known.moved };
     const from = (origins.get(n) ?? []).filter((origin) => kept.has(origin));
     const same = from.find((origin) => all[origin]?.sha256 === all[n]?.sha256);
     if (same !== undefined) return { bytes, starts: startsOf(bytes), ...(kept.get(same) as Kept) };
@@ -207,8 +232,11 @@ async function walk(parts: BlameParts, all: readonly Version[]): Promise<Walked>
   };
 
   const process = async ({ first, last }: Run): Promise<void> => {
-    const found = await reader.read(all.slice(first, last + 1), last === all.length - 1);
+    const into = spare;
+    spare = undefined;
+    const found = await reader.read(all.slice(first, last + 1), { must: last === all.length - 1, into });
     if (!found) {
+      spare = into;
       missing.push((all[last] as Version).version);
       if (last > first) await process({ first, last: last - 1 });
       return;
@@ -219,13 +247,14 @@ async function walk(parts: BlameParts, all: readonly Version[]): Promise<Walked>
     now = await take(start, closed(bytes, sizeAt(all, start)));
     keep(start, now, now.authors.length);
     if (last > start) now = grown(now, bytes, all, start, last, keep);
+    [taken, spare] = [bytes, taken];
   };
 
-  for (const run of runsOf(all)) {
+  for (const run of runsOf(all, known?.at ?? 0)) {
     if (all[run.first]?.sha256 === null) now = NOTHING;
     else await process(run);
   }
-  return { content: now, authors: await authorsOf(parts.saves, all), missing };
+  return { content: now, authors: await authorsOf(parts.saves, all), missing, read: reader.bytes() };
 }
 
 const sizeAt = (all: readonly Version[], n: number) => all[n]?.size ?? 0;
@@ -276,30 +305,56 @@ function grown(
 }
 
 interface Found {
-  /** What the last version held, and one line end behind it. */
-  readonly bytes: Uint8Array;
+  /** Begins with what the last version held, and one line end behind it. The caller's alone. */
+  readonly bytes: Buffer;
   /** How many of the first versions are not all beginnings of it. */
   readonly strangers: number;
 }
 
-interface Reader {
-  /** The content of the last of `versions`, checked. Undefined when it is gone; throws `E_CONTENT_GONE` then when it `must` be had. */
-  read(versions: readonly Version[], must?: boolean): Promise<Found | undefined>;
+interface Wish {
+  /** It must be had. */
+  readonly must?: boolean;
+  /** Memory that may be used for it. */
+  readonly into?: Buffer | undefined;
 }
 
-function createReader({ saves, versions, heads, places }: BlameParts): Reader {
-  let reads = 0;
+interface Reader {
+  /** The content of the last of `versions`, checked. Undefined when it is gone; throws `E_CONTENT_GONE` then when it must be had. */
+  read(versions: readonly Version[], wish?: Wish): Promise<Found | undefined>;
+  /** How many were read so far. */
+  bytes(): number;
+}
 
-  const here = async (asked: readonly Version[]): Promise<Found | undefined> => {
+/** Room for `size` bytes and one more, and for a few more the next time. */
+const roomFor = (size: number, into: Buffer | undefined) =>
+  into && into.length > size ? into : Buffer.allocUnsafe(size + 1 + (size >> 3));
+
+function createReader({ saves, versions, heads, places }: BlameParts): Reader {
+  const digests = createDigests();
+  let [reads, bytes] = [0, 0];
+
+  /** How many of the first of `asked` are not beginnings of `bytes`; undefined when the last one is not. */
+  const strangersIn = (asked: readonly Version[], bytes: Buffer): number | undefined => {
+    const found = digests.of(
+      bytes,
+      asked.map(({ size }) => size ?? 0),
+    );
+    const strangers = asked.findLastIndex(({ sha256 }, n) => sha256 !== found[n]) + 1;
+    return strangers === asked.length ? undefined : strangers;
+  };
+
+  const here = async (asked: readonly Version[], into: Buffer | undefined): Promise<Found | undefined> => {
     const last = asked.at(-1) as Version;
     const kept = await saves.whereabouts(last.version);
     if (!kept) return undefined;
-    const paths = [...(kept.copy && !kept.copy.pruned ? [places.pathOf(kept.copy.key)] : []), heads.path(kept.content.base)];
-    for (const path of paths) {
-      const bytes = readNow(path, 0, kept.content.size);
+    const { base, size } = kept.content;
+    const room = roomFor(size, into);
+    for (const path of [...(kept.copy && !kept.copy.pruned ? [places.pathOf(kept.copy.key)] : []), heads.path(base)]) {
+      digests.overwrites(room);
+      const bytes = readNow(path, 0, size, room);
       const strangers = bytes && strangersIn(asked, bytes);
       if (!bytes || strangers === undefined) continue;
-      bytes[kept.content.size] = NEWLINE;
+      bytes[size] = NEWLINE;
       return { bytes, strangers };
     }
     return undefined;
@@ -315,31 +370,21 @@ function createReader({ saves, versions, heads, places }: BlameParts): Reader {
   };
 
   return {
-    async read(asked, must = false) {
+    bytes: () => bytes,
+    async read(asked, { must = false, into } = {}) {
       if (++reads % READS_A_TURN === 0) await turn();
       const last = asked.at(-1) as Version;
+      bytes += last.size ?? 0;
       if ((last.size ?? 0) > MOST_BYTES)
         throw new AftersaveError("E_NOT_TEXT", `${last.file} is longer than can be taken apart into lines`, {
           hint: "`aftersave history KEY` says who changed it.",
         });
       try {
-        return (await here(asked)) ?? (await elsewhere(asked));
+        return (await here(asked, into)) ?? (await elsewhere(asked));
       } catch (error) {
         if (must || !(error instanceof AftersaveError) || error.code !== "E_CONTENT_GONE") throw error;
         return undefined;
       }
     },
   };
-}
-
-/** How many of the first of `asked` are not beginnings of `bytes`; undefined when the last one is not. */
-function strangersIn(asked: readonly Version[], bytes: Uint8Array): number | undefined {
-  const state = createHash("sha256");
-  let [at, strangers] = [0, 0];
-  for (const [n, { size, sha256 }] of asked.entries()) {
-    state.update(bytes.subarray(at, size ?? 0));
-    at = size ?? 0;
-    if (state.copy().digest("hex") !== sha256) strangers = n + 1;
-  }
-  return strangers === asked.length ? undefined : strangers;
 }

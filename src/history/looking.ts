@@ -20,8 +20,10 @@ export interface Looking {
 }
 
 export function createLooking(parts: LookingParts): Looking {
-  const blame = async (text: string, options: BlameOptions = {}) =>
-    (await import("./blame.ts")).blame(parts, parts.keyOf(text), options);
+  const blame = async (text: string, options: BlameOptions = {}) => {
+    const [looked, { createKnownBlames }] = await Promise.all([import("./blame.ts"), import("./known-blames.ts")]);
+    return looked.blame({ ...parts, known: createKnownBlames(parts.blamesDir) }, parts.keyOf(text), options);
+  };
   return {
     blame,
     async history(query = {}) {

@@ -25,4 +25,6 @@ export interface LookingParts {
   readonly keyOf: (text: string) => Key;
   /** The memory root. */
   readonly root: string;
+  /** Where blames that took long are kept. */
+  readonly blamesDir: string;
 }

@@ -178,6 +178,7 @@ export async function eraseIn(parts: KeyParts, key: Key, finder: Finder, picked:
     const ranges = merged([...finder.find(whole, key), ...(brought.get(base) ?? [])]);
     if (ranges.length === 0) continue;
     const redaction = redact(whole, ranges);
+    if (redaction.content.equals(whole)) continue; // an earlier erasure left just that
     const here = lines.filter((line) => line.base === base && line.version.sha256 !== null);
     const after = hashesOf(
       redaction.content,

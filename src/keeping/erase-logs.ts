@@ -49,6 +49,10 @@ const blank = (fields: Fields, named: boolean): Fields => {
   return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, name in empty ? empty[name] : value]));
 };
 
+/** Said of what an erasure left, after it, and by nobody: a line that the next erasure has nothing to take from. */
+const isOfNow = (fields: Fields, { sha256 }: Version) =>
+  sha256 !== null && fields["sha256"] === sha256 && fields["chat_name"] === "UNKNOWN" && String(fields["context_tags"]) === "";
+
 export function createChange({ erased, names, chat, finder }: LogFacts): ChangeLine {
   const cleaned = (text: string): string => {
     const bytes = Buffer.from(text);
@@ -74,7 +78,8 @@ export function createChange({ erased, names, chat, finder }: LogFacts): ChangeL
     }
     const forgotten = isNamed(fields["file"]) || isNamed(fields["archived_as"]);
     const said = chat !== null && (fields["chat_name"] === chat || fields["session_id"] === chat);
-    const first = version || forgotten || said ? blank(fields, !forgotten && version?.file !== "") : fields;
+    const first =
+      (version && !isOfNow(fields, version)) || forgotten || said ? blank(fields, !forgotten && version?.file !== "") : fields;
     const after = JSON.stringify(deep(first));
     return after === JSON.stringify(fields) ? line : after;
   };

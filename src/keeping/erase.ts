@@ -13,8 +13,8 @@ import { foldKey, ownKey, type Key } from "../core/key.ts";
 import { actorOf, NO_CONTENT, NO_KEY, type Meta, type Details, type Version, type VersionFacts } from "../core/version.ts";
 import { fsyncFolder } from "../logs/files.ts";
 import { dropLines } from "../logs/redact.ts";
-import { digestOfFile, readPieces } from "../memory/content.ts";
-import { createDurably, writeDurably } from "../memory/durable.ts";
+import { digestOfFile, readPieces, sameBytes } from "../memory/content.ts";
+import { createDurably, temporariesOf, writeDurably } from "../memory/durable.ts";
 import { identityOf, lookAt, statLive } from "../memory/live.ts";
 import type { LogExport } from "../memory/log-export.ts";
 import type { SaveManager } from "../memory/save-manager.ts";
@@ -32,7 +32,7 @@ import {
   type Forgotten,
   type Remains,
 } from "./receipt.ts";
-import { redact } from "./redact.ts";
+import { MARK, meetsMark, redact } from "./redact.ts";
 import {
   createFingerprints,
   formsOf,
@@ -69,7 +69,7 @@ export interface EraseParts extends KeyParts {
   /** Does what a target owes, as far as it can; what came of it. */
   readonly settle: (target: string, signal: AbortSignal | undefined) => Promise<readonly ErasedCopy[]>;
   /** What an erasure cannot reach here: looked for anew each time. */
-  readonly remains: (finder: Finder, targets: readonly string[]) => Promise<Remains[]>;
+  readonly remains: (by: ErasedBy, finder: Finder, targets: readonly string[], going: ReadonlySet<Key>) => Promise<Remains[]>;
   readonly step?: ((step: EraseStepName) => void | Promise<void>) | undefined;
 }
 
@@ -168,17 +168,17 @@ export function createEraser(parts: EraseParts): Eraser {
   /** Fingerprints of all that a key ever held. */
   const allOf = async (prints: Fingerprints, key: Key): Promise<Print[]> => {
     const { bases, bytes, copies } = await lookInto(parts, key, new Set());
-    const found: Print[] = [];
+    const found: Print[][] = [];
     for (const base of bases.keys()) {
       const whole = await bytes(base);
-      if (whole) found.push(...printsOf(prints, whole, [{ start: 0, end: whole.length }], key));
+      if (whole) found.push(printsOf(prints, whole, [{ start: 0, end: whole.length }], key));
     }
     for (const copy of copies) {
       if (copy.base !== null || copy.pruned) continue;
       const whole = await readFile(places.pathOf(copy.key)).catch(unlessAbsent);
-      if (whole) found.push(...printsOf(prints, whole, [{ start: 0, end: whole.length }], key));
+      if (whole) found.push(printsOf(prints, whole, [{ start: 0, end: whole.length }], key));
     }
-    return found;
+    return found.flat();
   };
 
   /** What was asked for: as keys, as versions, and as fingerprints. */
@@ -195,6 +195,10 @@ export function createEraser(parts: EraseParts): Eraser {
         throw new AftersaveError("E_USAGE", `a text to erase has 3 to ${MOST_MATCH} characters`, {
           hint: "Name a longer piece of it; a shorter one stands in too many places.",
         });
+      if (meetsMark(text))
+        throw new AftersaveError("E_USAGE", `this text and ${MARK}, which stands in place of what was erased, overlap`, {
+          hint: "Name more of the text, or less: without a bracket at its end, and without the mark.",
+        });
       const wide = wideFormsOf(text).map((form): Print => ({ ...prints.ofText(form), even: true }));
       const found = [...formsOf(text).map((form) => prints.ofText(form)), ...wide];
       return { body: { ...begin, wholes: [], picked: [] }, prints: unique(found) };
@@ -210,15 +214,15 @@ export function createEraser(parts: EraseParts): Eraser {
     }
     const found = await pickedOf(kind, wish);
     const picked = new Set(found.map(({ version }) => version));
-    const brought: Print[] = [];
+    const brought: Print[][] = [];
     for (const key of new Set(found.map(({ file }) => file).filter((file) => file !== NO_KEY))) {
       const looked = await lookInto(parts, key, picked);
       for (const [base, ranges] of looked.brought) {
         const whole = await looked.bytes(base);
-        if (whole) brought.push(...printsOf(prints, whole, ranges, key));
+        if (whole) brought.push(printsOf(prints, whole, ranges, key));
       }
     }
-    return { body: { ...begin, wholes: [], picked: [...picked] }, prints: unique(brought) };
+    return { body: { ...begin, wholes: [], picked: [...picked] }, prints: unique(brought.flat()) };
   };
 
   const factsOf = (body: Body, file: Key, details: Details, op: "erase" | "prune" = "erase"): VersionFacts => ({
@@ -249,13 +253,19 @@ export function createEraser(parts: EraseParts): Eraser {
       erasure: id,
     }));
 
-  const doSwap = async ({ seq, path, prepared, size, was }: OwedSwap): Promise<void> => {
+  const doSwap = async ({ seq, key, path, prepared, size, was }: OwedSwap): Promise<void> => {
     if (prepared === null) {
       await rm(path, { force: true });
       if (existsSync(dirname(path))) await fsyncFolder(dirname(path));
     } else if (existsSync(prepared)) {
       const identity = identityOf(statLive(path));
       // someone else has written it meanwhile: it is versioned, and looked through, as what it is by then
+      for (const left of await temporariesOf(path)) {
+        // a process that died while it did the same; a memory file may be called so too
+        if (await saves.head(`${key}${left.slice(path.length)}` as Key)) continue;
+        const begun = statLive(left)?.size ?? BigInt(size) + 1n;
+        if (begun <= BigInt(size) && (await sameBytes(left, 0, Number(begun), prepared, 0))) await rm(left, { force: true });
+      }
       if (was === null || (await digestOfFile(path))?.sha256 === was)
         await writeDurably(path, () => readPieces(prepared, 0, size), {
           beforeRename: async () => {
@@ -328,16 +338,19 @@ export function createEraser(parts: EraseParts): Eraser {
 
   const redactKey = async (id: string, body: Body, key: Key, finder: Finder, tally: Tally): Promise<void> => {
     const picked = new Set(body.picked);
+    const tell = (gone: readonly Version[]) => {
+      for (const version of gone) tally.gone.push(version);
+    };
     const isClean = ({ about, kept }: KeyErasure) => about.length === 0 && kept.length === 0;
     const first = await eraseIn(parts, key, finder, picked);
-    if (isClean(first)) return void tally.gone.push(...first.gone);
+    if (isClean(first)) return tell(first.gone);
     for (let tries = 1; ; tries++) {
       await notice(key);
       const done = await underKey(key, async () => {
         if (!(await settled(key))) return false;
         const found = await eraseIn(parts, key, finder, picked);
         if (!isClean(found)) await commitKey(id, body, found);
-        tally.gone.push(...found.gone);
+        tell(found.gone);
         tellKey(tally, found, false, "rewritten");
         return true;
       });
@@ -487,6 +500,7 @@ export function createEraser(parts: EraseParts): Eraser {
     }
     for (const path of await filesBelow(stateDir))
       if (basename(path).startsWith(`${STATE_FILE}.damaged-`)) await rm(path, { force: true });
+    await rm(join(stateDir, "blames"), { recursive: true, force: true }); // they say how many lines there were
     if ((await erasure.swaps()).length === 0) await rm(folder, { recursive: true, force: true });
   };
 
@@ -518,10 +532,10 @@ export function createEraser(parts: EraseParts): Eraser {
   const targetsOwing = async () => [...new Set((await erasure.places()).map(({ target }) => target))];
 
   const settleTargets = async (signal: AbortSignal | undefined): Promise<ErasedCopy[]> => {
-    const copies: ErasedCopy[] = [];
-    for (const target of await targetsOwing()) copies.push(...(await parts.settle(target, signal)));
+    const copies: (readonly ErasedCopy[])[] = [];
+    for (const target of await targetsOwing()) copies.push(await parts.settle(target, signal));
     await step("places");
-    return copies;
+    return copies.flat();
   };
 
   const summary = async (
@@ -539,7 +553,10 @@ export function createEraser(parts: EraseParts): Eraser {
     redacted: tally.redacted,
     files: tally.files,
     copies: tally.copies,
-    remains: [...(await parts.remains(finder, owing)), ...(tally.gone.length === 0 ? [] : [notLooked(tally.gone)])],
+    remains: [
+      ...(await parts.remains(kind, finder, owing, new Set(tally.files.map(({ file }) => file)))),
+      ...(tally.gone.length === 0 ? [] : [notLooked(tally.gone)]),
+    ],
     pending: dry ? 0 : (await erasure.places()).length,
   });
 
@@ -561,7 +578,7 @@ export function createEraser(parts: EraseParts): Eraser {
       const removed = asked.body.wholes.includes(key);
       const found = removed ? await wholeOf(key) : await eraseIn(parts, key, finder, new Set(asked.body.picked));
       tellKey(tally, found, removed, "planned");
-      tally.gone.push(...found.gone);
+      for (const version of found.gone) tally.gone.push(version);
       if (found.changed === 0) continue;
       const names = removed
         ? [key, ...found.copies.map((copy) => copy.key)]
@@ -640,7 +657,7 @@ export function createEraser(parts: EraseParts): Eraser {
         await step("marked");
         const tally = await workHere(id, asked.body, finder);
         const owing = await targetsOwing();
-        tally.copies.push(...(await settleTargets(signal)));
+        for (const copy of await settleTargets(signal)) tally.copies.push(copy);
         await logs.drain({ sync: true });
         const clean = await scrub();
         const receipt = await summary(id, kind, tally, finder, owing, false);

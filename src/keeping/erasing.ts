@@ -72,14 +72,16 @@ export function createErasing({ state, heads, stateDir, clock }: ErasingParts): 
       clock,
       stateDir,
       settle,
-      remains: (finder, targets) =>
+      remains: (by, finder, targets, going) =>
         remainsOf(
           {
             ...parts,
             state,
           },
+          by,
           finder,
           targets,
+          going,
         ),
     });
   };

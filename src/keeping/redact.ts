@@ -12,6 +12,16 @@ export interface Range {
 /** What stands in place of what was erased. */
 export const MARK = "[erased]";
 
+/** Whether taking `text` out could leave it there again: it has a part of the mark at an end, the mark in it, or is a part of it. */
+export function meetsMark(text: string): boolean {
+  const ends = Array.from(MARK, (_, n) => n + 1);
+  return (
+    MARK.includes(text) ||
+    text.includes(MARK) ||
+    ends.some((n) => text.endsWith(MARK.slice(0, n)) || text.startsWith(MARK.slice(-n)))
+  );
+}
+
 export interface Redaction {
   readonly content: Buffer;
   /** How long the beginning of `size` bytes is now. An end inside the erased text is behind its mark. */

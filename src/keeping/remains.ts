@@ -4,15 +4,15 @@
  */
 import { existsSync } from "node:fs";
 import { readdir, readFile, stat } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
 import { asAftersaveError, errnoOf, type ErrorCode } from "../core/errors.ts";
-import { OWN_FOLDER } from "../core/key.ts";
+import { OWN_FOLDER, type Key } from "../core/key.ts";
 import { ownParts, writerAt } from "../mirror/joined.ts";
 import { earlierPlaces } from "../mirror/owner.ts";
 import type { MirrorTarget } from "../mirror/place.ts";
 import type { State } from "../state/state.ts";
-import { NAME, type Remains } from "./receipt.ts";
-import type { Finder } from "./tombstone.ts";
+import { NAME, type ErasedBy, type Remains } from "./receipt.ts";
+import { ENCODED, type Finder } from "./tombstone.ts";
 
 export interface RemainsParts {
   readonly state: State;
@@ -48,6 +48,30 @@ async function holds(finder: Finder, path: string): Promise<boolean> {
   return finder.find(bytes, null).length > 0;
 }
 
+/** Backups that may have it, and those that do: an archive cannot be looked through, a plain file is. */
+async function backupsOf(folder: string, finder: Finder): Promise<Remains[]> {
+  const below = await readdir(folder, { recursive: true, withFileTypes: true }).catch(unlessAbsent([]));
+  const files = below.filter((entry) => entry.isFile()).map(({ parentPath, name }) => relative(folder, join(parentPath, name)));
+  const archives = files.filter((name) => /\.(zip|tar|tgz|gz|7z)$/i.test(name));
+  const plain: string[] = [];
+  for (const name of files) if (!archives.includes(name) && (await holds(finder, join(folder, name)))) plain.push(name);
+  const few = (names: readonly string[]) => `${names.slice(0, 5).join(", ")}${names.length > 5 ? " …" : ""}`;
+  const found: Remains[] = [];
+  if (archives.length > 0)
+    found.push({
+      what: `${archives.length} archive${archives.length === 1 ? "" : "s"} in ${folder}: ${few(archives)}`,
+      why: "an archive that was made before may hold it, and is never changed",
+      cure: "Remove those that were made before now, and make a new one.",
+    });
+  if (plain.length > 0)
+    found.push({
+      what: `${plain.length} file${plain.length === 1 ? "" : "s"} in ${folder}: ${few(plain)}`,
+      why: "what lies there is a copy that was made before, holds it, and is never changed",
+      cure: "Remove what you do not need, and edit the rest.",
+    });
+  return found;
+}
+
 /** Names that hold it: an erasure of a text changes contents, and a name is what everything of a file is found by. */
 async function namesOf({ state }: RemainsParts, finder: Finder): Promise<Remains[]> {
   const keys = new Set(await state.erasure.keys());
@@ -58,6 +82,17 @@ async function namesOf({ state }: RemainsParts, finder: Finder): Promise<Remains
       what: `${NAME}${key}`,
       why: "it holds the text, and stands in the logs, in archive copies' names and at the targets",
       cure: `Save the file under another name, then \`aftersave erase ${JSON.stringify(key)}\`.`,
+    }));
+}
+
+/** What others wrote into a file of ours and the place keeps in it for ever; it goes with the file, and only so. */
+async function revisionsOf({ state }: RemainsParts, going: ReadonlySet<Key>): Promise<Remains[]> {
+  return (await state.erasure.keptAside())
+    .filter(({ key, kept_as }) => kept_as.startsWith(`${key}#revision=`) && !going.has(key))
+    .map(({ target, key, kept_as }) => ({
+      what: `revision ${kept_as.slice(key.length + "#revision=".length)} of ${key} on ${target}`,
+      why: "someone else wrote it into the file while ours was sent; it is kept there for ever, and cannot be looked through from here",
+      cure: `Look at it in the file's version history there. If it has the text, remove the file there for good and run \`aftersave doctor --fix\`, then \`aftersave flush\`: ours is sent again.`,
     }));
 }
 
@@ -83,10 +118,17 @@ async function besideUs(
   return { names: [...hosts].filter(([writer]) => writer !== own).map(([writer, host]) => host ?? writer), code };
 }
 
-/** What stays out of reach, most important first. `owing` are targets that held it. */
-export async function remainsOf(parts: RemainsParts, finder: Finder, owing: readonly string[]): Promise<Remains[]> {
+/** What stays out of reach, most important first. `owing` are targets that held it; what these hold of `going` keys is removed for good. */
+export async function remainsOf(
+  parts: RemainsParts,
+  by: ErasedBy,
+  finder: Finder,
+  owing: readonly string[],
+  going: ReadonlySet<Key>,
+): Promise<Remains[]> {
   const { state, root, backupDir, others, targets, whereIs } = parts;
   const found: Remains[] = await namesOf(parts, finder);
+  for (const revision of await revisionsOf(parts, going)) found.push(revision);
   const repository = gitAbove(root);
   if (repository !== undefined)
     found.push({
@@ -94,13 +136,7 @@ export async function remainsOf(parts: RemainsParts, finder: Finder, owing: read
       why: "what was ever committed stays in its history, and in every clone",
       cure: "Rewrite it (`git filter-repo`), then have every clone made anew.",
     });
-  const zips = (await readdir(backupDir).catch(unlessAbsent([]))).filter((name) => /\.(zip|tar|tgz|gz|7z)$/i.test(name));
-  if (zips.length > 0)
-    found.push({
-      what: `${zips.length} archive${zips.length === 1 ? "" : "s"} in ${backupDir}: ${zips.slice(0, 5).join(", ")}${zips.length > 5 ? " …" : ""}`,
-      why: "an archive that was made before may hold it, and is never changed",
-      cure: "Remove those that were made before now, and make a new one.",
-    });
+  for (const backup of await backupsOf(backupDir, finder)) found.push(backup);
   for (const path of others)
     if (await holds(finder, path))
       found.push({ what: path, why: "it is another program's file, and holds it", cure: `Edit or remove ${basename(path)}.` });
@@ -126,11 +162,25 @@ export async function remainsOf(parts: RemainsParts, finder: Finder, owing: read
         cure: "Look when it can be reached, and erase it there too.",
       });
   }
-  found.push({
-    what: "the text in another writing: other letter case, base64, percent-encoded, compressed, encrypted",
-    why: "it is looked for letter by letter, as UTF-8 and UTF-16",
-    cure: "Erase those writings too, where there may be any.",
-  });
+  if (targets.length > 0)
+    found.push({
+      what: "other machines on which this memory was restored, or which were copied from it",
+      why: "what was erased is known to this machine only; they send no version that was erased here, once they read that, but they keep it, and a new save there may have the text",
+      cure: "Run the same `aftersave erase` on each of them.",
+    });
+  found.push(
+    by === "match"
+      ? {
+          what: `the text in another writing: other letter case, base64 that is broken into lines, base64 of fewer than ${ENCODED} bytes, compressed, encrypted`,
+          why: "it is looked for letter by letter, as UTF-8, UTF-16, JSON, percent-encoded and base64",
+          cure: "Erase those writings too, where there may be any.",
+        }
+      : {
+          what: "the text in another writing: other letter case, base64, percent-encoded, compressed, encrypted",
+          why: "its lines are looked for as they stand",
+          cure: "Where there may be any, erase the text itself too: `aftersave erase --match` finds it percent-encoded and in base64.",
+        },
+  );
   found.push({
     what: "blocks of this disk that are free now, snapshots and backups of the system",
     why: "a disk does not overwrite what a file no longer needs, and a snapshot keeps it on purpose",

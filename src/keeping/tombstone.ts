@@ -8,10 +8,10 @@ import { existsSync, readFileSync, statSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Key } from "../core/key.ts";
-import { writeDurably } from "../memory/durable.ts";
+import { temporariesOf, writeDurably } from "../memory/durable.ts";
 import { keyIn } from "../secrets/key-file.ts";
 import { stateCorrupt } from "../state/sqlite.ts";
-import { linesIn, merged, trimmed, type Range } from "./redact.ts";
+import { linesIn, MARK, merged, trimmed, type Range } from "./redact.ts";
 
 /** One text that was erased. */
 export interface Print {
@@ -160,8 +160,48 @@ export function formsOf(text: string): Buffer[] {
   const ascii = (form: string) =>
     escaped(form).replace(/[\u0080-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
   const plain = [text, text.normalize("NFC"), text.normalize("NFD")].flatMap((form) => [form, form.replace(/\r?\n/g, "\r\n")]);
-  const forms = plain.flatMap((form) => [form, escaped(form), ascii(form)]);
+  const isLong = Buffer.byteLength(text) >= ENCODED;
+  const forms = plain.flatMap((form) => [
+    form,
+    escaped(form),
+    ascii(form),
+    ...percentOf(form, isLong),
+    ...(isLong ? base64Of(form) : []),
+  ]);
   return [...new Set(forms)].map((form) => Buffer.from(form, "utf8"));
+}
+
+/** A shorter text is not looked for as base64, nor with `+` for its spaces: other texts look so too. */
+export const ENCODED = 8;
+
+/** What encoders of addresses and forms leave as it is besides letters and digits. */
+const UNRESERVED = ["-._~", "-._~/", "-_.!~*'()", "-_.!~*'();/?:@&=+$,#", "*-._"];
+
+/** As addresses and forms have it, with hex digits of either case; `plus`: also with `+` for a space. */
+function percentOf(text: string, plus: boolean): string[] {
+  const bytes = [...Buffer.from(text, "utf8")];
+  const writings = UNRESERVED.flatMap((kept) => {
+    const write = (byte: number, space: string) => {
+      const char = String.fromCharCode(byte);
+      if (char === " ") return space;
+      return /[a-z\d]/i.test(char) || kept.includes(char) ? char : `%${byte.toString(16).padStart(2, "0").toUpperCase()}`;
+    };
+    return ["%20", ...(plus ? ["+"] : [])].map((space) => bytes.map((byte) => write(byte, space)).join(""));
+  });
+  return writings.flatMap((written) => [written, written.replace(/%[\dA-F]{2}/g, (code) => code.toLowerCase())]);
+}
+
+/**
+ * What base64, in both of its alphabets, writes for a text wherever it begins in what is encoded: without the digit at either
+ * end that the bytes beside it have a part in.
+ */
+function base64Of(text: string): string[] {
+  const bytes = Buffer.from(text, "utf8");
+  return [0, 1, 2].flatMap((before) => {
+    const all = Buffer.concat([Buffer.alloc(before), bytes]);
+    const [start, end] = [Math.ceil((before * 8) / 6), Math.floor((all.length * 8) / 6)];
+    return (["base64", "base64url"] as const).map((alphabet) => all.toString(alphabet).slice(start, end));
+  });
 }
 
 /** The same in UTF-16, of either byte order; to be looked for at even places only. */
@@ -173,13 +213,29 @@ export function wideFormsOf(text: string): Buffer[] {
 
 const says = (line: Buffer) => /[\p{L}\p{N}].*[\p{L}\p{N}].*[\p{L}\p{N}]/u.test(line.toString("utf8"));
 
+/** The lines of a range; of one that an erasure left its mark in what is long enough to be told beside the mark, which is nobody's text. */
+function* partsIn(bytes: Buffer, range: Range): Generator<Range> {
+  for (const line of linesIn(bytes, range)) {
+    let [from, isWhole] = [line.start, true];
+    for (;;) {
+      const mark = bytes.subarray(from, line.end).indexOf(MARK);
+      if (mark < 0) break;
+      const part = trimmed(bytes, { start: from, end: from + mark });
+      if (part.end - part.start >= ANYWHERE) yield part;
+      [from, isWhole] = [from + mark + MARK.length, false];
+    }
+    const rest = trimmed(bytes, { start: from, end: line.end });
+    if (isWhole || rest.end - rest.start >= ANYWHERE) yield rest;
+  }
+}
+
 /** Fingerprints of what versions brought: of each line, as the decision says (docs/decisions/erase.md). */
 export function printsOf(fingerprints: Fingerprints, bytes: Buffer, ranges: readonly Range[], key: Key): Print[] {
   const prints: Print[] = [];
   for (const range of ranges) {
     const whole = trimmed(bytes, range);
     const alone = !bytes.subarray(whole.start, whole.end).includes(0x0a);
-    for (const { start, end } of linesIn(bytes, range)) {
+    for (const { start, end } of partsIn(bytes, range)) {
       if (end - start < ANYWHERE) {
         const line = bytes.subarray(start, end);
         if (says(line)) prints.push(fingerprints.ofLine(line, key, !alone));
@@ -255,6 +311,7 @@ export function createTombstones(stateDir: string): Tombstones {
   };
 
   const write = async (tombstones: readonly Tombstone[]) => {
+    for (const left of await temporariesOf(file)) await rm(left, { force: true });
     if (tombstones.length === 0) await rm(file, { force: true });
     else await writeDurably(file, Buffer.from(`${JSON.stringify(tombstones)}\n`), { mode: 0o600 });
   };

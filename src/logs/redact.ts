@@ -4,7 +4,7 @@
  */
 import { open, readdir, realpath, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { asAftersaveError, errnoOf } from "../core/errors.ts";
+import { asAftersaveError, errnoOf, saidOf } from "../core/errors.ts";
 import { fsyncFolder, logFault, openLog } from "./files.ts";
 import { linesForward } from "./lines.ts";
 import { withCourtesy } from "./lock.ts";
@@ -58,7 +58,7 @@ export async function rewriteLines(path: string, change: (line: string) => strin
     });
   } catch (error) {
     await rm(temporary, { force: true });
-    throw logFault(error, `rewriting the log ${path}`, path);
+    throw logFault(saidOf(error, temporary, path), `rewriting the log ${path}`, path);
   } finally {
     await file.close();
   }

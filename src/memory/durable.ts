@@ -2,10 +2,10 @@
  * Bytes to disk so that they are there after a power cut: the one way in which this room writes files.
  * @module
  */
-import { open, mkdir, rename, stat, utimes, writeFile, type FileHandle } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { open, mkdir, readdir, rename, stat, utimes, writeFile, type FileHandle } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import writeFileAtomic from "write-file-atomic";
-import { errnoOf } from "../core/errors.ts";
+import { errnoOf, saidOf } from "../core/errors.ts";
 import type { Chunks } from "../core/target.ts";
 import { fsyncFolder } from "../logs/files.ts";
 
@@ -74,6 +74,12 @@ async function retryOnWindowsLocks<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
+/** The file of write-file-atomic's that a failure to write `path` speaks of: `<path>.<digits>`. */
+function temporaryIn(error: unknown, path: string): string {
+  const at = typeof error === "object" && error !== null && "path" in error ? String(error.path) : "";
+  return at.startsWith(`${path}.`) && /^\d+$/.test(at.slice(path.length + 1)) ? at : path;
+}
+
 export interface WriteOptions {
   /** Permissions of a new file; an existing file keeps its own. */
   readonly mode?: number | undefined;
@@ -107,10 +113,24 @@ export async function writeDurably(path: string, bytes: Bytes, options: WriteOpt
         await utimes(temporary, sealed / 1000, sealed / 1000);
         await options.beforeRename?.();
       },
+    }).catch((error: unknown) => {
+      throw saidOf(error, temporaryIn(error, path), path);
     }),
   );
   await fsyncFolder(folder);
   return sealedStamp(await stat(path, { bigint: true }), sealed);
+}
+
+/** What `writeDurably` left beside a file when its process was killed: write-file-atomic calls it `<name>.<digits>`. Memory files may be called so too. */
+export async function temporariesOf(path: string): Promise<string[]> {
+  const names = await readdir(dirname(path)).catch((error: unknown) => {
+    if (errnoOf(error) === "ENOENT") return [];
+    throw error;
+  });
+  const begins = `${basename(path)}.`;
+  return names
+    .filter((name) => name.startsWith(begins) && /^\d{6,10}$/.test(name.slice(begins.length)))
+    .map((name) => join(dirname(path), name));
 }
 
 /** Creates a file of our own (a head, a spooled body) that no one else touches; refuses to replace one. */

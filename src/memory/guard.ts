@@ -7,7 +7,16 @@ import { createHash } from "node:crypto";
 import { closeSync, openSync, readSync } from "node:fs";
 import type { Clock } from "../core/clock.ts";
 import { AftersaveError } from "../core/errors.ts";
-import { DEFAULT_GUARD, DEFAULT_SPREE, judgeReplacement, type GuardRules, type Policy } from "../core/guard.ts";
+import {
+  DEFAULT_GUARD,
+  DEFAULT_SPREE,
+  judgeErosion,
+  judgeReplacement,
+  type GuardRules,
+  type Measured,
+  type Policy,
+  type SpreeRules,
+} from "../core/guard.ts";
 import { zoneOf, type Key } from "../core/key.ts";
 import type { Source } from "../core/target.ts";
 import { actorIn, type Actor, type Alarm, type Details, type SaveOp, type Version } from "../core/version.ts";
@@ -183,18 +192,38 @@ export function createGuard(parts: GuardParts): Guard {
     return guarding.versionWith(key, last.prev_sha256);
   };
 
+  /** A content measured against that of an older version; where nobody has that any more, its size speaks. */
+  const beside = async (version: Version, key: Key, content: Exclude<NewContent, null>): Promise<Measured> => {
+    const now = measurable(content);
+    const was = await contentOf(version).catch((error: unknown) => {
+      if (error instanceof AftersaveError) return undefined;
+      throw error;
+    });
+    if (was) return measure(was, now, key);
+    const amounts = (bytes: number) => ({ bytes, lines: 0, headings: 0, items: 0 });
+    const had = version.size ?? 0;
+    return { before: amounts(had), kept: amounts(Math.min(had, now.size)), empties: now.size === 0, breaks: false };
+  };
+
   const judgeBeginning = async (key: Key, content: NewContent, zone: GuardRules): Promise<Judged> => {
     const before = content === null ? undefined : await removed(key, zone);
     if (content === null || !before) return { alarms: [], before: undefined };
-    const now = measurable(content);
-    const was = await contentOf(before).catch((error: unknown) => {
-      if (error instanceof AftersaveError) return undefined; // nobody has it any more: then its size speaks
-      throw error;
-    });
-    if (was) return { alarms: judgeReplacement(await measure(was, now, key), zone), before: before.version };
-    const amounts = (bytes: number) => ({ bytes, lines: 0, headings: 0, items: 0 });
-    const sizes = { before: amounts(before.size ?? 0), kept: amounts(now.size), empties: now.size === 0, breaks: false };
-    return { alarms: judgeReplacement(sizes, zone), before: before.version };
+    return { alarms: judgeReplacement(await beside(before, key, content), zone), before: before.version };
+  };
+
+  /** Replaces that took away a little each, looked at as one; undefined where they are fine. */
+  const judgeWorn = async (
+    key: Key,
+    actor: Actor,
+    content: Exclude<NewContent, null>,
+    zone: GuardRules & { readonly spree: SpreeRules },
+  ): Promise<Judged | undefined> => {
+    const worn = await sprees.worn(key, actor, measurable(content).size, zone);
+    const version = worn && (await guarding.versionWith(key, worn.from.prev));
+    if (!version) return undefined;
+    const { before, kept } = await beside(version, key, content); // their sizes may tell of another layout only
+    const alarms = judgeErosion(before.bytes, kept.bytes, worn.sessions, zone);
+    return alarms.length === 0 ? undefined : { alarms, before: version.version };
   };
 
   const keep = async (version: string, content: NewContent) => {
@@ -226,8 +255,12 @@ export function createGuard(parts: GuardParts): Guard {
       // what grew was worked on
       if (spree && size <= head.size) {
         alarms.push(...(await sprees.judge(key, actor, head.size - size, spree)));
-        if (content !== null && alarms.length === 0)
-          alarms.push(...(await sprees.judgeSteps(key, actor, size, { ...zone, spree })));
+        const worn =
+          content !== null &&
+          size < head.size &&
+          alarms.length === 0 &&
+          (await judgeWorn(key, actor, content, { ...zone, spree }));
+        if (worn) return worn;
       }
       return { alarms, before: head.version };
     },

@@ -4,15 +4,15 @@
  * left as it is, and the next look keeps it as an external version.
  * @module
  */
-import { readdir, rm, unlink } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { rm, unlink } from "node:fs/promises";
+import { dirname } from "node:path";
 import { AftersaveError, errnoOf } from "../core/errors.ts";
 import { parseKey, type Key } from "../core/key.ts";
 import type { Version } from "../core/version.ts";
 import { fsyncFolder } from "../logs/files.ts";
 import type { Content, Intent, Saves } from "../state/saves.ts";
 import { digestOfFile, readPieces, sameBytes } from "./content.ts";
-import { appendDurably, cutDurably, syncTheirs, writeDurably, type Appended, type Bytes } from "./durable.ts";
+import { appendDurably, cutDurably, syncTheirs, temporariesOf, writeDurably, type Appended, type Bytes } from "./durable.ts";
 import type { Heads, Owner } from "./heads.ts";
 import { identityOf, statLive } from "./live.ts";
 import type { Places } from "./places.ts";
@@ -200,17 +200,10 @@ export function createJournal({ saves, heads, places, targetsFor, step }: Journa
     await clean(intent);
   };
 
-  /** write-file-atomic leaves `<name>.<digits>` beside the file when its process is killed. */
   const dropTemporaries = async (intent: Intent, path: string) => {
-    const names = await readdir(dirname(path)).catch((error: unknown) => {
-      if (errnoOf(error) === "ENOENT") return [];
-      throw error;
-    });
-    for (const name of names) {
-      if (!name.startsWith(`${basename(path)}.`) || !/^\d{6,10}$/.test(name.slice(basename(path).length + 1))) continue;
-      const temporary = join(dirname(path), name);
+    for (const temporary of await temporariesOf(path)) {
       const size = sizeOf(temporary);
-      if (await saves.head(parseKey(`${intent.key}${name.slice(basename(path).length)}`))) continue; // a memory file with such a name
+      if (await saves.head(parseKey(`${intent.key}${temporary.slice(path.length)}`))) continue; // a memory file with such a name
       let isOurs = size === 0;
       for (const content of [intent.new, intent.old])
         isOurs ||= content !== null && size <= content.size && (await beginsLike(temporary, size, heads.path(content.base)));

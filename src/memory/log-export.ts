@@ -17,8 +17,10 @@ import { reconcile } from "../logs/repair.ts";
 import { rotateIfNeeded } from "../logs/rotate.ts";
 import { rotatedFiles } from "../logs/rotated.ts";
 import type { Claims } from "../state/claims.ts";
+import type { Evidence, EvidenceBook } from "../state/evidence.ts";
 import { LOGS, type Line, type LogName, type Mark, type Outbox } from "../state/outbox.ts";
 import type { Saves } from "../state/saves.ts";
+import { foulPlay } from "./log-evidence.ts";
 
 /** Lines are exported in batches: one lock and one write for all of them. */
 const BATCH = 500;
@@ -29,6 +31,7 @@ export interface LogExportParts {
   readonly outbox: Outbox;
   readonly saves: Saves;
   readonly claims: Claims;
+  readonly evidence: EvidenceBook;
   readonly clock: Clock;
   /** The memory root. */
   readonly root: string;
@@ -50,8 +53,8 @@ export type ChangeLine = (log: LogName, line: string) => string;
 export interface LogExport {
   /** Says that lines may wait. They are written soon, many at once; nobody waits for it. */
   wake(): void;
-  /** All lines that wait now are in the files when it resolves; with `sync` also on the disk. Throws the first fault after trying every log. */
-  drain(options?: { sync?: boolean }): Promise<void>;
+  /** All lines that wait now are in the files when it resolves; with `sync` also on the disk, of all logs or of one. Throws the first fault after trying every log. */
+  drain(options?: { sync?: boolean | LogName }): Promise<void>;
   /** The changelog anew from the state, as one file; what was there, rotated files too, is moved beside. */
   rewrite(): Promise<void>;
   /**
@@ -65,7 +68,17 @@ export interface LogExport {
   fault(): AftersaveError | null;
 }
 
-export function createLogExport({ outbox, saves, claims, clock, root, paths, rotate, keep }: LogExportParts): LogExport {
+const did: Readonly<Record<Evidence["what"], string>> = {
+  removed: "was removed",
+  cut: "was cut",
+  altered: "was altered",
+  added: "holds something that is not ours",
+  unknown: "",
+  regained: "",
+};
+
+export function createLogExport(parts: LogExportParts): LogExport {
+  const { outbox, saves, claims, evidence, clock, root, paths, rotate, keep } = parts;
   const notices: LogNotice[] = [];
   const trusted = new Set<LogName>();
   let lastFault: AftersaveError | null = null;
@@ -109,7 +122,7 @@ export function createLogExport({ outbox, saves, claims, clock, root, paths, rot
   /** Another name in paths.json: the changelog is exported anew, the other logs go on there. */
   const written = async (log: LogName, mark: Mark, now: Standing): Promise<number> => {
     if (log !== "changes") return mark.seq;
-    return rebuildChangelog(now);
+    return (await rebuildChangelog(now)).seq;
   };
 
   /** The newest line that waits and the place of its version; without one, everything that was accepted is exported. */
@@ -123,14 +136,18 @@ export function createLogExport({ outbox, saves, claims, clock, root, paths, rot
 
   /**
    * Writes every version that is not in a rotated file to the changelog, in place of what is there. Answers the line
-   * up to which it has them; what is accepted meanwhile waits behind it.
+   * up to which it has them; what is accepted meanwhile waits behind it. And where what was there is now.
    */
-  const rebuildChangelog = async (now: Standing): Promise<number> => {
+  const rebuildChangelog = async (now: Standing): Promise<{ seq: number; aside: string | null }> => {
     const path = paths.changes;
     const until = await newest();
-    const rotated = (await rotatedFiles(path)).at(-1);
-    const [last] = rotated === undefined ? [] : await tailLog(rotated, 1);
-    const from = typeof last?.value["place"] === "number" ? last.value["place"] : 0;
+    let from = 0;
+    for (const rotated of (await rotatedFiles(path)).toReversed()) {
+      const [last] = await tailLog(rotated, 1); // none where a rotation was killed as it had taken the name
+      if (last === undefined) continue;
+      if (typeof last.value["place"] === "number") from = last.value["place"];
+      break;
+    }
     const temporary = `${path}.rebuild`;
     await rm(temporary, { force: true });
     const file = await open(temporary, "wx", LOG_MODE);
@@ -150,38 +167,44 @@ export function createLogExport({ outbox, saves, claims, clock, root, paths, rot
     } finally {
       await file.close();
     }
+    let aside: string | null = null;
     if (now.size > 0) {
-      const aside = await moveAside(path, counted(`${path}.before-aftersave`));
+      aside = await moveAside(path, counted(`${path}.before-aftersave`));
       notice("changes", `${path} was not the changelog that the state knows; it was moved to ${aside} and written anew`);
     }
     await rename(temporary, path);
     await fsyncFolder(dirname(path));
-    return until.seq;
+    return { seq: until.seq, aside };
   };
 
   /** The same, with the mark that belongs to it. */
-  const renewChangelog = async (was: Standing): Promise<Mark> => {
-    const seq = await rebuildChangelog(was);
+  const renewChangelog = async (was: Standing, found?: number): Promise<Mark> => {
+    await outbox.voidMark("changes"); // killed from here on, it is begun again: that the file is gone is our own doing
+    const { seq, aside } = await rebuildChangelog(was);
+    if (found !== undefined && aside !== null) await evidence.setAside(found, aside);
     const mark = { path: named(paths.changes), ...(await stands(paths.changes)), seq };
     await outbox.setSafe("changes", mark);
     return { ...mark, safe_size: mark.size, safe_seq: seq };
   };
 
   /** The file is not as we left it: a crash, a power cut, or another program. */
-  const mend = async (log: LogName, mark: Mark): Promise<Mark> => {
+  const mend = async (log: LogName, mark: Mark, { sure }: { sure: boolean }): Promise<Mark> => {
     const path = paths[log];
     const expected = await outbox.after(log, mark.safe_seq, 1_000_000);
+    const foul = log === "changes" ? await foulPlay({ path, mark, expected, sure, saves }) : undefined;
+    const noted = foul && (await evidence.note({ ...foul, at: new Date(clock.now()).toISOString() }));
     const found = await reconcile(path, {
       fromOffset: mark.safe_size,
       ino: mark.ino,
       expected: expected.map(({ line }) => line),
     });
+    if (found.torn.moved && noted !== undefined) await evidence.setAside(noted, found.torn.moved);
     if (found.torn.moved) notice(log, `a torn end of ${path} (${found.torn.bytes} bytes) was set aside in ${found.torn.moved}`);
     if (log === "changes" && found.foreign > 0) throw foreign(path, found.foreign);
-    if (log === "changes" && found.short > 0 && found.rotated === null) {
-      notice(log, `${path} was cut or removed; it was written anew from the state`);
-      return renewChangelog({ size: found.size, ino: found.ino });
-    }
+    if (foul)
+      notice(log, `${path} ${did[foul.what]}; nothing is lost. \`aftersave verify\` says more, until \`aftersave doctor --fix\``);
+    if (log === "changes" && found.short > 0 && found.rotated === null)
+      return renewChangelog({ size: found.size, ino: found.ino }, noted);
     const absent = expected.filter((_, index) => found.present[index] !== true);
     // lines that no one wrote yet stay for the export; lines that were written and are gone are written again, in order
     const firstAbsent = absent[0];
@@ -208,7 +231,7 @@ export function createLogExport({ outbox, saves, claims, clock, root, paths, rot
     if (trusted.has(log)) return mark;
     trusted.add(log);
     const now = await stands(paths[log]);
-    if (now.ino !== mark.ino || now.size !== mark.size) return mend(log, mark);
+    if (now.ino !== mark.ino || now.size !== mark.size) return mend(log, mark, { sure: false });
     if (mark.size === mark.safe_size) return mark;
     const expected = (await outbox.after(log, mark.safe_seq, 1_000_000)).filter(({ seq }) => seq <= mark.seq);
     const text = Buffer.from(expected.map(({ line }) => `${line}\n`).join(""), "utf8");
@@ -216,7 +239,7 @@ export function createLogExport({ outbox, saves, claims, clock, root, paths, rot
     try {
       const there = Buffer.alloc(mark.size - mark.safe_size);
       await file?.read(there, 0, there.length, mark.safe_size);
-      return there.equals(text) ? mark : await mend(log, mark);
+      return there.equals(text) ? mark : await mend(log, mark, { sure: false });
     } finally {
       await file?.close();
     }
@@ -231,7 +254,8 @@ export function createLogExport({ outbox, saves, claims, clock, root, paths, rot
     }
   };
 
-  const append = async (log: LogName, mark: Mark, lines: readonly Line[]): Promise<Mark> => {
+  const append = async (log: LogName, mark: Mark, waiting: readonly Line[]): Promise<Mark> => {
+    let lines = waiting;
     const write = (to: Mark) =>
       appendLines(
         paths[log],
@@ -244,7 +268,8 @@ export function createLogExport({ outbox, saves, claims, clock, root, paths, rot
       now = await write(from);
     } catch (error) {
       if (!(error instanceof LogSizeError)) throw error;
-      from = await mend(log, mark);
+      from = await mend(log, mark, { sure: true });
+      lines = await outbox.after(log, from.seq, BATCH); // more of them than before, where written ones are gone
       now = await write(from);
     }
     const seq = Math.max(lines.at(-1)?.seq ?? 0, from.seq);
@@ -263,8 +288,13 @@ export function createLogExport({ outbox, saves, claims, clock, root, paths, rot
     const current = known?.path === named(paths[log]) ? known : undefined;
     const waits = (await outbox.after(log, current?.seq ?? 0, 1)).length > 0;
     const unsafe = current !== undefined && current.size !== current.safe_size;
-    if (!waits && !(unsafe && (syncAll || !trusted.has(log)))) return; // what was not synced may be gone since
-    let mark = current ? await distrust(log, current) : await begin(log, known);
+    const halfMade = log === "changes" && current?.ino === "";
+    if (!waits && !halfMade && !(unsafe && (syncAll || !trusted.has(log)))) return; // what was not synced may be gone since
+    let mark = halfMade
+      ? await renewChangelog(await stands(paths[log]))
+      : current
+        ? await distrust(log, current)
+        : await begin(log, known);
     for (;;) {
       const lines = await outbox.after(log, mark.seq, BATCH);
       if (lines.length === 0) break;
@@ -288,11 +318,12 @@ export function createLogExport({ outbox, saves, claims, clock, root, paths, rot
     return { ...next, safe_size: next.size, safe_seq: next.seq };
   };
 
-  const exportAll = async (syncAll: boolean): Promise<void> => {
+  const exportAll = async (synced: boolean | LogName): Promise<void> => {
     const release = await claims.take("logs", "logs");
     const faults: unknown[] = [];
     try {
-      for (const log of LOGS) await exportLog(log, syncAll).catch((error: unknown) => faults.push(error));
+      for (const log of LOGS)
+        await exportLog(log, synced === true || synced === log).catch((error: unknown) => faults.push(error));
     } finally {
       release();
     }
@@ -347,9 +378,9 @@ export function createLogExport({ outbox, saves, claims, clock, root, paths, rot
         release();
       }
     },
-    async drain({ sync: syncAll = false } = {}) {
+    async drain({ sync = false } = {}) {
       await running?.catch(() => undefined);
-      await exportAll(syncAll);
+      await exportAll(sync);
     },
   };
 }

@@ -19,10 +19,16 @@ export interface Sprees {
   /** Alarms of a save that takes `bytes` away from `key`, as one of those that its actor did lately. */
   judge(key: Key, actor: Actor, bytes: number, rules: SpreeRules): Promise<Alarm[]>;
   /**
-   * Alarms of a replace that leaves `size` bytes in `key`, beside what its actor held there before it began to take away lately. What
-   * an alarm was said of, or a person decided, is a new beginning.
+   * Where a replace would leave no more than `size` bytes in `key`: the save that took away from the most that it held lately, whoever
+   * did it, if by size that looks worn away. What an alarm was said of, or a person decided, is a new beginning.
    */
-  judgeSteps(key: Key, actor: Actor, size: number, rules: GuardRules & { readonly spree: SpreeRules }): Promise<Alarm[]>;
+  worn(key: Key, actor: Actor, size: number, rules: GuardRules & { readonly spree: SpreeRules }): Promise<Worn | undefined>;
+}
+
+export interface Worn {
+  readonly from: Taken;
+  /** How many took away since, the replace in question included. */
+  readonly sessions: number;
 }
 
 /** With more groups than this, those that took nothing lately are let go. */
@@ -40,6 +46,8 @@ interface Group {
   bytes: number;
   readonly files: Map<Key, Taken[]>;
 }
+
+const emptyGroup = (): Group => ({ taken: [], gone: 0, bytes: 0, files: new Map<Key, Taken[]>() });
 
 function add(group: Group, one: Taken): void {
   group.taken.push(one);
@@ -63,18 +71,24 @@ function forget(group: Group, since: number): void {
 
 export function createSprees({ guarding, clock, windowMs }: SpreeParts): Sprees {
   const groups = new Map<string, Group>();
+  const everyone = emptyGroup();
   let seen: number | undefined;
 
   const groupOf = (key: Key, actor: Actor): Group => {
     const name = `${zoneOf(key)}\n${whoOf(actor)}`;
-    const group = groups.get(name) ?? { taken: [], gone: 0, bytes: 0, files: new Map<Key, Taken[]>() };
+    const group = groups.get(name) ?? emptyGroup();
     groups.set(name, group);
     return group;
   };
 
   const look = async () => {
     const { taken, place } = await guarding.taken(seen, clock.now() - windowMs);
-    for (const one of taken) if (one.place > (seen ?? 0)) add(groupOf(one.file, one.actor), one); // another look may have been faster
+    for (const one of taken) {
+      if (one.place <= (seen ?? 0)) continue; // another look may have been faster
+      add(groupOf(one.file, one.actor), one);
+      if (one.bytes > 0) add(everyone, one);
+    }
+    forget(everyone, clock.now() - windowMs);
     seen = Math.max(seen ?? 0, place);
     if (groups.size <= MANY) return;
     for (const [name, group] of groups) {
@@ -92,16 +106,20 @@ export function createSprees({ guarding, clock, windowMs }: SpreeParts): Sprees 
       const total = needsTotal(spree) ? group.bytes + (await guarding.bytesOf(spree.zone)) : 0;
       return judgeSpree(spree, total, rules);
     },
-    async judgeSteps(key, actor, size, rules) {
+    async worn(key, actor, size, rules) {
       await look();
-      const group = groupOf(key, actor);
-      forget(group, clock.now() - rules.spree.windowMs);
-      const steps = group.files.get(key) ?? [];
-      const [first] = steps;
-      if (!first || judgeErosion(first.before, size, rules).length === 0) return [];
-      const judged = (await guarding.judgedAt(key, first.place - 1)) ?? 0;
-      const since = steps.find(({ place }) => place > judged);
-      return since ? judgeErosion(since.before, size, rules) : [];
+      const since = clock.now() - rules.spree.windowMs;
+      const steps = everyone.files.get(key) ?? [];
+      const fullest = (behind: number): Taken | undefined => {
+        let most: Taken | undefined;
+        for (const step of steps) if (step.place > behind && step.at >= since && step.before > (most?.before ?? 0)) most = step;
+        return most && judgeErosion(most.before, size, 1, rules).length > 0 ? most : undefined;
+      };
+      if (!fullest(0)) return undefined;
+      const from = fullest((await guarding.judgedAt(key, 0)) ?? 0);
+      if (!from) return undefined;
+      const who = steps.filter(({ place }) => place >= from.place).map((step) => whoOf(step.actor));
+      return { from, sessions: new Set([...who, whoOf(actor)]).size };
     },
   };
 }

@@ -7,7 +7,7 @@ import { sourceOf } from "../core/chunks.ts";
 import type { Clock } from "../core/clock.ts";
 import { OWN_FOLDER, ownKey, type Key } from "../core/key.ts";
 import type { Call, Target } from "../core/target.ts";
-import { isWhole } from "../core/version.ts";
+import { isWhole, type Version } from "../core/version.ts";
 import type { Held, TargetWriter } from "../state/segments.ts";
 import type { State } from "../state/state.ts";
 import { fieldsOf, putOnce, readText, type MirrorTarget } from "./place.ts";
@@ -31,6 +31,8 @@ export interface Peers {
   learn(to: MirrorTarget, call: Call): Promise<void>;
   /** The other writer whose key ever held these bytes, also by what was written there a moment ago. */
   whose(to: MirrorTarget, key: Key, sha256: string, call: Call): Promise<string | undefined>;
+  /** A writer of the target in words, as far as it is known: `another machine of yours ("laptop")`. */
+  inWords(to: MirrorTarget, writer: string | undefined): Promise<string>;
 }
 
 /** What a writer says of itself at a target. Throws `not-found` when it says nothing. */
@@ -40,21 +42,26 @@ export async function writerAt(target: Target, writer: string, call: Call): Prom
   return { writer, memory_root: text(memory_root), host: text(host), first_seen: text(first_seen), joined };
 }
 
-/** What the whole lines of a segment say was held: content under its key, and what was before under the archive copy's. */
-async function heldIn(text: string): Promise<Held[]> {
+/** The whole lines of a segment. */
+async function linesIn(text: string): Promise<Version[]> {
   const { parseChangelogLine } = await import("../logs/verify.ts");
-  const held: Held[] = [];
-  for (const line of text.split("\n")) {
+  return text.split("\n").flatMap((line) => {
     const version = parseChangelogLine(fieldsOf(line));
-    if (!version || !isWhole(version)) continue;
-    const { file, sha256, archived_as, prev_sha256 } = version;
+    return version && isWhole(version) ? [version] : [];
+  });
+}
+
+/** What lines say was held: content under its key, and what was before under the archive copy's. */
+function heldIn(lines: readonly Version[]): Held[] {
+  const held: Held[] = [];
+  for (const { file, sha256, archived_as, prev_sha256 } of lines) {
     if (sha256 !== null) held.push({ key: file, sha256 });
     if (archived_as !== null && prev_sha256 !== null) held.push({ key: archived_as, sha256: prev_sha256 });
   }
   return held;
 }
 
-export function createPeers({ segments }: State, clock: Clock): Peers {
+export function createPeers({ erasure, saves, segments }: State, clock: Clock): Peers {
   const learn = async (to: MirrorTarget, call: Call): Promise<void> => {
     const { id } = await segments.writer();
     const found: { writer: string; key: Key; segment: string | undefined; size: number }[] = [];
@@ -70,7 +77,9 @@ export function createPeers({ segments }: State, clock: Clock): Peers {
       }
       const name = `${writer}/${segment}`;
       if (size > MOST || (await segments.isRead(to.name, name))) continue;
-      await segments.learn(to.name, writer, name, await heldIn((await readText(to.target, key, MOST, call)) ?? ""));
+      const lines = await linesIn((await readText(to.target, key, MOST, call)) ?? "");
+      await erasure.heard(lines);
+      await segments.learn(to.name, writer, name, heldIn(lines));
     }
     await segments.settleConflicts(to.name);
   };
@@ -91,6 +100,12 @@ export function createPeers({ segments }: State, clock: Clock): Peers {
       if (!(await to.target.stat(writerKey(id), call))) return undefined;
       const { memory_root, joined } = await writerAt(to.target, id, call);
       return memory_root === memoryRoot && typeof joined === "string" ? joined : undefined;
+    },
+    async inWords(to, id) {
+      const { memory_root, host } = (await segments.writers(to.name)).find(({ writer }) => writer === id) ?? {};
+      const isJoined = typeof memory_root === "string" && memory_root !== (await saves.rootId());
+      const name = host ? ` (${JSON.stringify(host)})` : "";
+      return isJoined ? `the memory that writes here too${name}` : `another machine of yours${name}`;
     },
     async whose(to, key, sha256, call) {
       const known = await segments.heldBy(to.name, key, sha256);

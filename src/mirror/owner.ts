@@ -75,12 +75,13 @@ export interface Owner {
   join(to: MirrorTarget, call: Call): Promise<Joined>;
 }
 
-/** How long a look at the marker is good where files are known by their path. */
+/** How long a look at the marker is good where files are known by their path, and one at what other machines of this memory told. */
 const GOOD_MS = 60_000;
 
 export function createOwner({ state, clock, peers, targetsFor, whereIs }: OwnerParts): Owner {
   const { ledger, saves, segments } = state;
   const seen = new Map<string, number>();
+  const listened = new Map<string, number>();
 
   /** A job for each file and archive copy that is routed to a target, or for those among them that are asked for. */
   const everything = async (target: string, only?: ReadonlySet<Key>): Promise<JobRequest[]> => {
@@ -127,7 +128,23 @@ export function createOwner({ state, clock, peers, targetsFor, whereIs }: OwnerP
     await state.setMeta(`places/${target}`, JSON.stringify([...places, place]));
   };
 
+  /** Other machines of this memory may have erased what is whole here: that is to be known before it is sent. */
+  const listen = async (to: MirrorTarget, call: Call): Promise<void> => {
+    await peers.learn(to, call);
+    listened.set(to.name, clock.now());
+  };
+
+  const areOthers = async (target: string): Promise<boolean> => {
+    const [{ id }, rootId] = [await segments.writer(), await saves.rootId()];
+    return (await segments.writers(target)).some(({ writer, memory_root }) => writer !== id && memory_root === rootId);
+  };
+
   const own = async (to: MirrorTarget, call: Call): Promise<void> => {
+    await claimed(to, call);
+    if ((listened.get(to.name) ?? 0) <= clock.now() - GOOD_MS && (await areOthers(to.name))) await listen(to, call);
+  };
+
+  const claimed = async (to: MirrorTarget, call: Call): Promise<void> => {
     if (await isKnown(to)) return;
     const rootId = await saves.rootId();
     if (rootId === undefined) return;
@@ -140,6 +157,7 @@ export function createOwner({ state, clock, peers, targetsFor, whereIs }: OwnerP
       await remember(to.name);
       seen.set(to.name, clock.now());
       if (owned && made) await ledger.forget(to.name, await everything(to.name));
+      if (!owned && !made) await listen(to, call);
       if (!owned) await ledger.setOwned(to.name);
     } finally {
       release();

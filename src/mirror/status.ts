@@ -34,6 +34,8 @@ interface StatusConflict {
   /** The key under which theirs is kept at that target. */
   readonly kept_as: string;
   readonly at: string;
+  /** In words: the other machine whose save it is; null when it is a stranger's. */
+  readonly whose: string | null;
 }
 
 /** A file that does not go to a target. */
@@ -62,6 +64,8 @@ export interface Status {
   readonly conflict_list: readonly StatusConflict[];
   /** The oldest of what waits: an unfinished upload, also one of what is held, or a line of history that is on no target. */
   readonly oldest_pending_at: string | null;
+  /** How often the changelog file was found altered since someone last looked (`verify`, `doctor --fix`). */
+  readonly altered: number;
   /** Copies at targets that an erasure could not reach yet. */
   readonly erasing: number;
   /** Bytes of accepted content that no target on another device holds, verified. */
@@ -123,8 +127,15 @@ export async function statusOf(state: State, targets: readonly StatusTarget[]): 
     held: await state.decisions.countHeld(),
     held_uploads: held.n,
     conflicts: conflicts.length,
-    conflict_list: conflicts.map(({ target, key, kept_as, at }) => ({ target, file: key, kept_as, at: timeOf(at) })),
+    conflict_list: conflicts.map(({ target, key, kept_as, at, whose }) => ({
+      target,
+      file: key,
+      kept_as,
+      at: timeOf(at),
+      whose,
+    })),
     oldest_pending_at: oldest.length === 0 ? null : iso(Math.min(...oldest)),
+    altered: (await state.evidence.list()).filter(({ what }) => what !== "regained").length,
     erasing: (await state.erasure.places()).length,
     unprotected_bytes: (await state.ledger.unprotected(elsewhere)).bytes,
     targets: shown,
@@ -145,7 +156,8 @@ const isEmpty = ({ files, pending, failed, unprotected_bytes }: Status): boolean
 /** What `status --check` answers: 0 when all is safe, else 1, 4 or 5, the worst of it. */
 export function checkExit(status: Status, now: number): number {
   const targets = Object.values(status.targets);
-  if (status.held > 0 || status.blocked > 0 || status.conflicts > 0 || targets.some(isUndecided)) return EXIT.undecided;
+  if (status.held > 0 || status.blocked > 0 || status.conflicts > 0 || status.altered > 0 || targets.some(isUndecided))
+    return EXIT.undecided;
   const enabled = targets.filter((target) => target.enabled);
   if (enabled.some((target) => target.state === "signed_out")) return EXIT.signedOut;
   const nowhere = enabled.length === 0 && !isEmpty(status);

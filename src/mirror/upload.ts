@@ -8,6 +8,7 @@ import type { Clock } from "../core/clock.ts";
 import type { Outcome, UploadStatus } from "../core/outcome.ts";
 import { uploadLine } from "../core/outcome.ts";
 import type { Call, Chunks, Entry, Guard, Source, Tries } from "../core/target.ts";
+import type { Version } from "../core/version.ts";
 import type { Job } from "../state/jobs.ts";
 import type { Mirrored } from "../state/ledger.ts";
 import type { State } from "../state/state.ts";
@@ -37,6 +38,14 @@ export interface UploadOptions {
   readonly onProgress?: ((sent: number) => void) | undefined;
 }
 
+/** Whose bytes lie at a target. */
+interface Theirs {
+  /** In words; null when nobody of ours is known to have written them. */
+  readonly whose: string | null;
+  /** The history that its writer has told there names them. */
+  readonly isTold: boolean;
+}
+
 interface Written {
   readonly entry: Entry;
   readonly notes: readonly string[];
@@ -49,10 +58,10 @@ export interface Uploader {
 }
 
 export function createUploader({ state, clock, archive, owner, peers, contentOf, isErased }: UploadParts): Uploader {
-  const { ledger, saves } = state;
+  const { ledger, saves, segments } = state;
 
   /** What someone else put in our place, kept under an archive name beside ours before ours is written. */
-  const keepAside = async (to: MirrorTarget, key: Key, remote: Entry, isKnown: boolean, call: Call): Promise<Key> => {
+  const keepAside = async (to: MirrorTarget, key: Key, remote: Entry, { whose, isTold }: Theirs, call: Call): Promise<Key> => {
     // an earlier try kept it, and then could not write ours
     for (const kept of await ledger.conflicts()) {
       if (kept.target !== to.name || kept.key !== key || kept.sha256 !== (await sha256Of(to.target, remote, call))) continue;
@@ -66,7 +75,7 @@ export function createUploader({ state, clock, archive, owner, peers, contentOf,
       try {
         const copy = await to.target.copy(key, aside, { ...call, expect: remote });
         const sha256 = await sha256Of(to.target, copy, call);
-        await ledger.addConflict({ target: to.name, key, kept_as: aside, sha256, at: clock.now() }, isKnown);
+        await ledger.addConflict({ target: to.name, key, kept_as: aside, sha256, at: clock.now(), whose }, isTold);
         return aside;
       } catch (error) {
         const there = kindOf(error) === "conflict" && (await to.target.stat(aside, call)) !== undefined;
@@ -95,26 +104,31 @@ export function createUploader({ state, clock, archive, owner, peers, contentOf,
     if (await purged(to, job.key, remote, call))
       return { expect: "absent" as const, notes: ["what was erased lay there again; it was removed for good"] };
     const writer = await peers.whose(to, job.key, sha256, call);
-    const aside = await keepAside(to, job.key, remote, writer !== undefined, call);
-    const whose = writer === undefined ? "someone else's content" : "a joined writer's version";
-    return {
-      expect: remote,
-      conflict: writer === undefined,
-      notes: [`${whose} was there; it is kept as ${to.target.pathOf(aside)}`],
-    };
+    const isTold = writer !== undefined;
+    // a writer whose history is still on its way has stamped the file, where the place can hold a stamp
+    const whose = isTold || remote.stamp ? await peers.inWords(to, writer ?? remote.stamp?.writer) : null;
+    const at = to.target.pathOf(await keepAside(to, job.key, remote, { whose, isTold }, call));
+    const note =
+      whose === null
+        ? `someone else's content was there; it is kept as ${at}`
+        : `${whose} had saved another version${remote.stamp ? ` (${remote.stamp.version})` : ""} meanwhile; it is kept as ${at}: compare it with yours, and save here what should stay`;
+    return { expect: remote, conflict: !isTold, notes: [note] };
   };
 
   const write = async (to: MirrorTarget, job: Job, body: Source, version: string, guard: Guard): Promise<Written> => {
     const known = await ledger.mirrored(to.name, job.key);
+    const { id: writer } = await segments.writer();
     let expect: Guard["expect"] = known ?? "absent";
     let conflict = false;
     const notes: string[] = [];
     for (let round = 1; ; round++) {
+      const erased = await state.erasure.erasedByOthers(job.key, version, job.sha256);
+      if (erased) throw erasedElsewhere(job.key, erased);
       try {
-        const entry = await to.target.put(job.key, body, { ...guard, expect, version });
+        const entry = await to.target.put(job.key, body, { ...guard, expect, version, writer });
         if (!entry.displaced) return { entry, notes, conflict };
         const kept = `${job.key}#revision=${entry.displaced.rev}` as Key;
-        await ledger.addConflict({ target: to.name, key: job.key, kept_as: kept, sha256: null, at: clock.now() });
+        await ledger.addConflict({ target: to.name, key: job.key, kept_as: kept, sha256: null, at: clock.now(), whose: null });
         notes.push(`someone else's content came in while ours was sent; it is kept for ever as ${to.target.pathOf(kept)}`);
         return { entry, notes, conflict: true };
       } catch (error) {
@@ -122,6 +136,7 @@ export function createUploader({ state, clock, archive, owner, peers, contentOf,
         if (kind === "not-found" && expect !== "absent") {
           expect = "absent";
           notes.push("it was removed at the target and is sent again");
+          await peers.learn(to, guard); // by an erasure of another machine, may be
         } else if (kind === "conflict" && round < ROUNDS) {
           const found = await settle(to, job, body, known, guard);
           notes.push(...found.notes);
@@ -278,6 +293,12 @@ const statusOfCode: Partial<Record<ErrorCode, UploadStatus>> = {
 const owing = (to: MirrorTarget, key: Key) =>
   new TargetError("transient", `what was erased of ${key} could not be removed from ${to.name} yet`, {
     hint: "It is sent when that is done; `aftersave flush` tries both now.",
+  });
+
+const erasedElsewhere = (key: Key, { version, file }: Version) =>
+  new AftersaveError("E_ERASED", `${key} holds what another machine of this memory erased (version ${version})`, {
+    hint: `It stays on this machine. Run the same \`aftersave erase\` here; \`aftersave erase ${JSON.stringify(`${file}@${version}`)}\` takes what that version brought.`,
+    details: { version },
   });
 
 const lied = (to: MirrorTarget, what: string) =>

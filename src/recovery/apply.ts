@@ -11,7 +11,18 @@ import type { Details, Meta } from "../core/version.ts";
 import type { Places } from "../memory/places.ts";
 import type { Receipt } from "../memory/receipt.ts";
 import type { SaveManager } from "../memory/save-manager.ts";
-import { changes, heldBy, leftOf, type Held, type Left, type PlanParts, type RestoreAction, type RestorePlan } from "./plan.ts";
+import {
+  begin,
+  changes,
+  ended,
+  heldBy,
+  leftOf,
+  type Held,
+  type Left,
+  type PlanParts,
+  type RestoreAction,
+  type RestorePlan,
+} from "./plan.ts";
 
 export interface ApplyParts extends PlanParts {
   readonly manager: Pick<SaveManager, "bring">;
@@ -46,6 +57,7 @@ export async function applyPlan(
   const left = [...plan.left];
   const who: Meta = { ...meta, tool: meta.tool ?? `aftersave ${plan.does}`, session_id: meta.session_id ?? plan.plan };
   const todo = plan.actions.filter(changes);
+  if (todo.length > 1) await begin(parts, plan);
   for (const [done, action] of todo.entries()) {
     signal?.throwIfAborted();
     try {
@@ -56,6 +68,7 @@ export async function applyPlan(
     }
     onProgress?.(done + 1, todo.length);
   }
+  await ended(parts, plan);
   return { plan, receipts, left };
 }
 

@@ -7,7 +7,9 @@ import { AftersaveError } from "../core/errors.ts";
 import { changelogLine } from "../core/version.ts";
 import { readLog, type Why } from "../logs/read.ts";
 import { isAsWritten, parseChangelogLine, verifyChain, type ChainReport } from "../logs/verify.ts";
+import type { Evidence } from "../state/evidence.ts";
 import { LOGS, type LogName } from "../state/outbox.ts";
+import { sayEvidence } from "./evidence.ts";
 import { faultOf, plural, statOf, type DoctorParts, type Found } from "./finding.ts";
 
 /** The state's versions as lines of the changelog, which an erased one is not in the state. */
@@ -37,6 +39,7 @@ export async function* checkHistory({ state }: DoctorParts): AsyncGenerator<Foun
 export async function* checkLogs(parts: DoctorParts): AsyncGenerator<Found, string> {
   const { config, logs, state } = parts;
   const last = await state.saves.last();
+  const seen = await state.evidence.list(); // what this very look finds out nobody has looked at
   try {
     await logs.drain({ sync: true });
   } catch (error) {
@@ -44,6 +47,7 @@ export async function* checkLogs(parts: DoctorParts): AsyncGenerator<Found, stri
   }
   for (const { message } of logs.notices)
     yield { message, cure: "Nothing to do; look at what was set aside if you miss something." };
+  yield* checkEvidence(parts, seen);
   let lines = 0;
   for (const log of LOGS)
     try {
@@ -53,6 +57,20 @@ export async function* checkLogs(parts: DoctorParts): AsyncGenerator<Found, stri
     }
   if (last) yield* checkChain(parts, last);
   return `${plural(lines, "line")} readable, the changelog's chain is whole`;
+}
+
+/** What was noticed of the changelog stays until someone says with `--fix` that they have looked. */
+async function* checkEvidence({ state, clock, note, fix }: DoctorParts, seen: readonly Evidence[]): AsyncGenerator<Found, void> {
+  const shown = new Set(seen.map(({ id }) => id));
+  for (const one of await state.evidence.list()) {
+    const { level, what, why, next } = sayEvidence(one);
+    const fixed = fix && shown.has(one.id);
+    if (fixed) {
+      note({ at: new Date(clock.now()).toISOString(), event: "evidence cleared", evidence: one });
+      await state.evidence.clear([one.id]);
+    }
+    yield { level, code: "E_LOG_ALTERED", message: what, cure: `${why} ${next}`, fixed };
+  }
 }
 
 async function* checkLog({ config, clock, fix }: DoctorParts, log: LogName): AsyncGenerator<Found, number> {
@@ -95,7 +113,7 @@ async function* linesUntil(path: string, place: number): AsyncGenerator {
 }
 
 async function* checkChain(
-  { config, state, logs, fix }: DoctorParts,
+  { config, state, logs, clock, note, fix }: DoctorParts,
   last: { place: number; sum: string },
 ): AsyncGenerator<Found, void> {
   const path = config.logs.changes;
@@ -105,6 +123,7 @@ async function* checkChain(
     const stateIsWhole = (await verifyChain(linesOf(state))).broken === null;
     const mend = async () => {
       await logs.rewrite();
+      note({ at: new Date(clock.now()).toISOString(), event: "changelog written anew", why: sayBroken(report), path });
       return (await look()).broken === null;
     };
     yield {

@@ -208,10 +208,11 @@ async function* checkSpace({ state }: DoctorParts, name: string, path: string): 
 
 async function* checkConflicts({ state, targets, fix }: DoctorParts): AsyncGenerator<Found, string> {
   const conflicts = await state.ledger.conflicts();
-  for (const { target, key, kept_as, at } of conflicts) {
+  for (const { target, key, kept_as, at, whose } of conflicts) {
+    const what = whose === null ? `someone else's content of ${key}` : `what ${whose} had saved of ${key}`;
     const place = targets.find(({ name }) => name === target)?.pathOf(kept_as) ?? kept_as;
     yield {
-      message: `someone else's content of ${key} was on ${target} (${new Date(at).toISOString()}); it is kept there as ${place}`,
+      message: `${what} was on ${target} (${new Date(at).toISOString()}); it is kept there as ${place}`,
       cure: "Compare it with ours, save what should stay, then run `aftersave doctor --fix` to say that you have looked.",
       code: "E_CONFLICT",
       fixed: fix,

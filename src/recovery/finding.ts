@@ -50,6 +50,8 @@ export interface DoctorParts {
   readonly targets: readonly DoctorTarget[];
   /** Settles what dead processes left unfinished. */
   readonly recover: () => Promise<unknown>;
+  /** Writes a record to the diagnostic log. */
+  readonly note: (record: object) => void;
   readonly fix: boolean;
 }
 

@@ -6,7 +6,7 @@
 import { createHash } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { AftersaveError, errnoOf, TargetError } from "../core/errors.ts";
+import { AftersaveError, errnoOf, saidOf, TargetError } from "../core/errors.ts";
 import { assertSavable, isArchiveKey, OWN_FOLDER, parseKey, type ArchiveFolder, type Key } from "../core/key.ts";
 import type { Call, Entry } from "../core/target.ts";
 import { changelogLine, movesHead, NO_KEY, type Details, type Meta, type Version } from "../core/version.ts";
@@ -238,6 +238,7 @@ export async function restoreFrom(parts: FromTargetParts, target: string, option
     const { memory } = options;
     const root = memory === undefined ? await ourRootAt(parts, to, call) : undefined;
     const found = await lookAtTarget(to, archive, root, call, undefined, memory);
+    await state.erasure.heard(found.told.lines); // what it replaces here goes to the archive, and shall not leave
     const report = await reportOf(parts, found, options);
     const told = found.told.lines.at(-1);
     const isOurs = told !== undefined && (await state.saves.version(told.version))?.sum === told.sum;
@@ -264,6 +265,7 @@ export async function restoreFrom(parts: FromTargetParts, target: string, option
     if (!(await isBare())) throw savedMeanwhile();
     fetched = await fetchAll(parts, found, plan.todo, options);
     if (!(await isBare())) throw savedMeanwhile();
+    await parts.rebuild.state.restore.begin(null); // killed from here on, whoever opens it knows where the lines come from
     await writeChangelog(parts.rebuild.changelog, found.told);
     await rebuild(parts.rebuild, null);
   } finally {
@@ -505,7 +507,11 @@ async function fetchAll(parts: FromTargetParts, found: Found, todo: readonly Tod
     else files++;
     bytes += size;
   };
-  await inParallel(todo, found.to.concurrency, (one) => orLeave(one.holding.key, left, () => fetch(one)));
+  const said = (one: Todo) =>
+    fetch(one).catch((error: unknown) => {
+      throw saidOf(error, besideOf(one.path, one.holding.key), one.path);
+    });
+  await inParallel(todo, found.to.concurrency, (one) => orLeave(one.holding.key, left, () => said(one)));
   return { missing, left, inTheWay, exact, files, copies, bytes };
 }
 
@@ -526,8 +532,12 @@ async function writeChangelog(path: string, { lines }: Told): Promise<void> {
     }
     yield Buffer.from(text);
   };
-  await createDurably(temporary, all, LOG_MODE);
-  await moveDurably(temporary, path);
+  try {
+    await createDurably(temporary, all, LOG_MODE);
+    await moveDurably(temporary, path);
+  } catch (error) {
+    throw saidOf(error, temporary, path);
+  }
 }
 
 interface Change extends Holding {

@@ -14,12 +14,15 @@ import type { Places } from "../memory/places.ts";
 import type { Versions } from "../memory/versions.ts";
 import type { Decisions } from "../state/decisions.ts";
 import type { Head, Saves } from "../state/saves.ts";
+import type { State } from "../state/state.ts";
 
 export interface PlanParts {
   readonly saves: Saves;
   readonly versions: Versions;
   readonly places: Places;
   readonly decisions: Pick<Decisions, "held">;
+  /** Remembers which plan is under way. */
+  readonly facts: Pick<State, "getMeta" | "setMeta">;
   /** A new id; sortable. */
   readonly newId: () => string;
 }
@@ -74,7 +77,7 @@ export interface Left {
 }
 
 export interface RestorePlan {
-  /** Names this plan, and is the session of the saves that it leads to, unless the caller names one: `undo --session` takes them back together. */
+  /** Names this plan, also when it goes on with one that was cut off, and is the session of the saves that it leads to, unless the caller names one: `undo --session` takes them back together. */
   readonly plan: string;
   readonly does: "undo" | "restore";
   /** Of a restore of many keys: the moment (UTC, ISO 8601), and below which key; `""`: all. Else null. */
@@ -270,9 +273,45 @@ export const commandFor = (key: Key, version: string | undefined): string =>
 
 type Asked = Pick<RestorePlan, "does"> & Partial<Pick<RestorePlan, "at" | "prefix" | "takes_back">>;
 
+const UNDER_WAY = "bringing";
+
+/** As much of a plan that was begun as tells what is left of it. */
+interface Begun extends Pick<RestorePlan, "plan" | "does" | "at" | "prefix"> {
+  readonly undoes: readonly string[];
+}
+
+/** From here on, until `ended`, a plan for the same that is made anew is for what is left of this one. */
+export async function begin({ facts }: PlanParts, { plan, does, at, prefix, actions }: RestorePlan): Promise<void> {
+  const undoes = does === "undo" ? actions.flatMap((action) => action.undoes) : [];
+  const begun: Begun = { plan, does, at, prefix, undoes };
+  await facts.setMeta(UNDER_WAY, JSON.stringify(begun));
+}
+
+const begun = async ({ facts }: PlanParts): Promise<Begun | null> =>
+  JSON.parse((await facts.getMeta(UNDER_WAY)) ?? "null") as Begun | null;
+
+export async function ended(parts: PlanParts, { plan }: RestorePlan): Promise<void> {
+  if ((await begun(parts))?.plan === plan) await parts.facts.setMeta(UNDER_WAY, "null");
+}
+
+/** The id of a plan that was cut off, where `changing` is what is left of it: it stays one session, which one undo takes back. */
+async function cutOff(parts: PlanParts, { does, at, prefix }: Asked, changing: readonly RestoreAction[]) {
+  const before = await begun(parts);
+  if (before?.does !== does || changing.length === 0) return undefined;
+  if (does === "undo") {
+    const undoes = new Set(before.undoes);
+    return changing.every((action) => action.undoes.length > 0 && action.undoes.every((version) => undoes.has(version)))
+      ? before.plan
+      : undefined;
+  }
+  if (at === undefined || at === null || before.at === null || before.prefix !== prefix) return undefined;
+  const { saves } = parts;
+  return (await saves.lastPlaceAt(before.at)) === (await saves.lastPlaceAt(at)) ? before.plan : undefined;
+}
+
 /** The plan of these actions: what holds nothing afterwards goes first, so that a folder can take a file's place. */
 export async function planOf(
-  { newId, decisions }: PlanParts,
+  parts: PlanParts,
   asked: Asked,
   actions: readonly RestoreAction[],
   left: readonly Left[],
@@ -281,9 +320,9 @@ export async function planOf(
   const ordered = actions.toSorted((a, b) => order(a) - order(b) || (a.file < b.file ? -1 : 1));
   const changing = ordered.filter(changes);
   const keys = new Set(changing.map(({ file }) => file));
-  const held = (await decisions.held("open")).filter(({ key, applied }) => applied && keys.has(key));
+  const held = (await parts.decisions.held("open")).filter(({ key, applied }) => applied && keys.has(key));
   return {
-    plan: `${asked.does}-${newId()}`,
+    plan: (await cutOff(parts, asked, changing)) ?? `${asked.does}-${parts.newId()}`,
     does: asked.does,
     at: asked.at ?? null,
     prefix: asked.prefix ?? null,

@@ -9,7 +9,7 @@ import { join, relative, sep } from "node:path";
 import { errnoOf } from "../core/errors.ts";
 import { ARCHIVE_MARK, type ArchiveFolder, type Key } from "../core/key.ts";
 import { originOf } from "../core/route.ts";
-import { actorIn, isWhole, movesHead, NO_KEY, type Version } from "../core/version.ts";
+import { actorIn, isWhole, movesHead, NO_KEY, type Redacted, type Version } from "../core/version.ts";
 import { digestOfFile, readPieces } from "../memory/content.ts";
 import { createDurably, moveDurably } from "../memory/durable.ts";
 import type { Heads } from "../memory/heads.ts";
@@ -52,8 +52,11 @@ export async function rebuild(parts: RebuildParts, aside: string | null): Promis
   const { state, changelog } = parts;
   const damaged = (await state.restore.underWay())?.aside ?? aside;
   await state.restore.begin(damaged);
-  const { broken } = await verifyChain(values(changelog));
-  const history = await restoreHistory(state, changelog, damaged);
+  const left = new Map<string, Redacted>();
+  const note = (erase: Version) => erase.details?.redacts?.forEach((redacted) => left.set(redacted.version, redacted));
+  for await (const erase of state.saves.select({ op: "erase" })) note(erase);
+  const { broken } = await verifyChain(noting(values(changelog), note));
+  const history = await restoreHistory(state, changelog, damaged, left);
   const { heads, lost } = await restoreHeads(parts, history.latest);
   await state.restore.heads(heads);
   await adoptCopies(parts, history.latest, heads);
@@ -67,8 +70,16 @@ async function* values(changelog: string): AsyncGenerator {
   for await (const { value } of readLog(changelog, { withRotated: true })) yield value;
 }
 
-/** Versions in their places: those that the state has, then those of the file, then those of a damaged state file. */
-async function restoreHistory(state: State, changelog: string, aside: string | null) {
+async function* noting(lines: AsyncIterable<unknown>, note: (erase: Version) => void): AsyncGenerator {
+  for await (const value of lines) {
+    const line = (value as { readonly op?: unknown }).op === "erase" ? parseChangelogLine(value) : undefined;
+    if (line && isWhole(line)) note(line);
+    yield value;
+  }
+}
+
+/** Versions in their places: those that the state has, then those of the file, then those of a damaged state file. `left`: what erasures left. */
+async function restoreHistory(state: State, changelog: string, aside: string | null, left: ReadonlyMap<string, Redacted>) {
   const latest = new Map<Key, Known>();
   let last: Version | undefined;
   let versions = 0;
@@ -91,11 +102,20 @@ async function restoreHistory(state: State, changelog: string, aside: string | n
     }
   };
 
+  /** What was added to an erased line's content by one that was not erased belongs to the same copy. */
+  const remember = (blank: Version) => {
+    const { file, sha256 = null, size = null, base, details = null } = left.get(blank.version) ?? {};
+    if (file === undefined || !movesHead({ op: blank.op, details })) return;
+    const version = { ...blank, file, sha256, size, details };
+    latest.set(file, { version, base: sha256 === null ? null : (base ?? blank.version) });
+  };
+
   const follow = (version: Version): Line => {
     last = version;
     versions++;
     if (version.commitment !== null) blanks.set(version.version, version);
     if (version.op === "erase") restored(version);
+    if (version.file === NO_KEY) remember(version);
     if (!movesHead(version) || version.file === NO_KEY) return { version, base: null };
     const before = latest.get(version.file);
     // bytes were added to the same copy unless there was none, or it became an archive copy, or what was between is not known
@@ -226,7 +246,7 @@ async function part(heads: Heads, head: Head, copy: string): Promise<void> {
   const [mine, theirs] = await Promise.all([stat(heads.path(head.base)), stat(copy)]);
   if (mine.ino !== theirs.ino || mine.dev !== theirs.dev) return;
   const made = `${heads.path(head.base)}.new`;
-  await heads.remove(`${head.base}.new`);
+  await rm(made, { force: true }); // a rebuild that was killed left it
   await createDurably(made, () => readPieces(copy, 0, head.size), 0o666);
   await moveDurably(made, heads.path(head.base));
 }

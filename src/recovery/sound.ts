@@ -9,7 +9,9 @@ import { AftersaveError } from "../core/errors.ts";
 import { isWhole, type Version } from "../core/version.ts";
 import { readLog, tailLog, type LogLine } from "../logs/read.ts";
 import { createClaims } from "../state/claims.ts";
-import { hasState, openState, setStateAside, type State } from "../state/state.ts";
+import { hasState, openState, setStateAside, STATE_FILE, type State } from "../state/state.ts";
+import { salvageEvidence, type Noticed } from "../state/evidence.ts";
+import { salvage } from "../state/restore.ts";
 import type { RebuildParts, RebuildReport } from "./rebuild.ts";
 
 export interface SoundParts {
@@ -37,14 +39,19 @@ export async function openSound({ stateDir, clock, changelog, anew, parts }: Sou
     return undefined;
   };
   const first = await sound();
-  const { state, aside } = first ? { state: first, aside: null } : await replaceState(stateDir, clock, sound);
+  const { state, aside } = first ? { state: first, aside: null } : await replaceState({ stateDir, clock, changelog, sound });
   if (aside !== null) notices.push(`the state file was ${anew ? "moved" : "damaged; it was moved"} to ${aside}`);
   try {
     if (await isBehind(state, changelog)) {
       const release = await state.claims.take("rebuild", "rebuild", { waitMs: 600_000 });
       try {
         const { rebuild } = await import("./rebuild.ts");
-        if (await isBehind(state, changelog)) notices.push(sayRebuilt(await rebuild(parts(state), null)));
+        if (await isBehind(state, changelog)) {
+          const begun = await state.restore.underWay(); // what began it has noted it
+          const taken = begun ? undefined : await takenFrom(changelog, (await state.saves.last())?.place ?? 0, null);
+          if (taken) await state.evidence.note({ at: new Date(clock.now()).toISOString(), ...taken });
+          notices.push(sayRebuilt(await rebuild(parts(state), null)));
+        }
       } finally {
         release();
       }
@@ -73,19 +80,27 @@ async function openTrusted(stateDir: string, clock: Clock): Promise<State | unde
 }
 
 /** One process sets the file aside; another that met the same damage finds a sound one when it is its turn. */
-async function replaceState(
-  stateDir: string,
-  clock: Clock,
-  sound: () => Promise<State | undefined>,
-): Promise<{ state: State; aside: string | null }> {
+async function replaceState({
+  stateDir,
+  clock,
+  changelog,
+  sound,
+}: Pick<SoundParts, "stateDir" | "clock" | "changelog"> & { sound: () => Promise<State | undefined> }): Promise<{
+  state: State;
+  aside: string | null;
+}> {
   const claims = createClaims(join(stateDir, "locks"), clock);
   const release = await claims.take("rebuild", "rebuild", { waitMs: 600_000 });
   try {
     const mended = await sound();
     if (mended) return { state: mended, aside: null };
-    const aside = hasState(stateDir) ? setStateAside(stateDir, new Date(clock.now()).toISOString()) : null;
+    const damaged = hasState(stateDir) ? join(stateDir, STATE_FILE) : null;
+    const [kept, taken] = [damaged === null ? [] : salvageEvidence(damaged), await takenFrom(changelog, 0, damaged)];
+    const aside = damaged === null ? null : setStateAside(stateDir, new Date(clock.now()).toISOString());
     const state = await openState(stateDir, clock);
     await state.restore.begin(aside); // whoever opens it from now on ends the rebuild first
+    await state.evidence.carry(kept);
+    if (taken) await state.evidence.note({ at: new Date(clock.now()).toISOString(), ...taken });
     return { state, aside };
   } finally {
     release();
@@ -110,6 +125,25 @@ async function isBehind(state: State, changelog: string): Promise<boolean> {
   for await (const { value } of readLog(changelog, { withRotated: true }))
     if (value["place"] === last.place) return value["sum"] === last.sum; // another history under this name is not ours to take over
   return false;
+}
+
+/** Lines of the file behind `last` that the damaged state file does not know either: the changelog alone vouches for them. */
+async function takenFrom(changelog: string, last: number, damaged: string | null): Promise<Omit<Noticed, "at"> | undefined> {
+  const { parseChangelogLine } = await import("../logs/verify.ts");
+  const sums = new Map<number, string>();
+  const known = damaged === null ? undefined : salvage(damaged, 0);
+  let next = known?.next();
+  for (; next?.done === false; next = known?.next()) sums.set(next.value.place, next.value.sum);
+  const stateIsThere = last > 0 || (sums.size > 0 && next?.done === true && next.value);
+  let lines = 0;
+  let first: { path: string; line: number; place: number } | undefined;
+  for await (const { path, line, value } of readLog(changelog, { withRotated: true })) {
+    const version = parseChangelogLine(value);
+    if (!version || !isWhole(version) || version.place <= last || sums.get(version.place) === version.sum) continue;
+    lines++;
+    first ??= { path, line, place: version.place };
+  }
+  return first && { what: stateIsThere ? "unknown" : "regained", lines, ...first };
 }
 
 async function newest(changelog: string, where: (value: LogLine["value"]) => boolean): Promise<LogLine | undefined> {

@@ -75,9 +75,12 @@ async function versionsOf({ saves, versions }: PlanParts, wish: UndoWish): Promi
   const { versions: names = [], session_id, chat_name, since } = wish;
   const chosen = session_id !== undefined || chat_name !== undefined;
   if (names.length > 0 && (chosen || since !== undefined))
-    throw usage("versions, or a session or chat: not both", "Name the versions alone.");
+    throw usage("takes versions, or a session or chat: not both", "Name the versions alone.");
   if (since !== undefined && !chosen)
-    throw usage("since when, but not whose saves", "Name a session or a chat; `restore --at TIME` brings everything back.");
+    throw usage(
+      "was told since when, but not whose saves it takes back",
+      "Name a session or a chat; `restore --at TIME` brings everything back.",
+    );
   if (names.length > 0) {
     const found = new Map<string, Version>();
     for (const name of names) {
@@ -103,7 +106,7 @@ async function versionsOf({ saves, versions }: PlanParts, wish: UndoWish): Promi
   });
 }
 
-const usage = (what: string, hint: string) => new AftersaveError("E_USAGE", `an undo takes ${what}`, { hint });
+const usage = (what: string, hint: string) => new AftersaveError("E_USAGE", `an undo ${what}`, { hint });
 
 const noSave: Partial<Record<Version["op"], string>> = {
   hold: "`aftersave reject VERSION` settles what is held.",

@@ -17,6 +17,7 @@ import { keysBelow } from "../memory/sweep.ts";
 import type { Head } from "../state/saves.ts";
 import type { State } from "../state/state.ts";
 import { plural } from "./finding.ts";
+import { sayEvidence } from "./evidence.ts";
 import { chainLine, seenLine, tampering, type KnownLine, type SeenLine, type Tampering } from "./verify-chain.ts";
 
 export interface VerifyFinding {
@@ -34,6 +35,9 @@ export interface VerifyFinding {
   /** The log, segment or file, and the line in it. */
   readonly path: string | null;
   readonly line: number | null;
+  /** Of what was noticed before and is mended: when (ISO 8601), and the files that hold what was set aside then. */
+  readonly noticed_at: string | null;
+  readonly set_aside: readonly string[];
 }
 
 export type Finding = Pick<VerifyFinding, "what" | "why" | "next"> & Partial<VerifyFinding>;
@@ -47,6 +51,8 @@ export const findingOf = (found: Finding): VerifyFinding => ({
   place: null,
   path: null,
   line: null,
+  noticed_at: null,
+  set_aside: [],
   ...found,
 });
 
@@ -212,6 +218,10 @@ export async function verifyHistory(parts: LocalParts): Promise<{ history: Histo
         next: "Give aftersave a changelog of its own: set memory_changelog in paths.json to another name.",
       }),
     );
+  for (const one of await state.evidence.list()) {
+    const { path, line, place, at, aside } = one;
+    findings.push(findingOf({ ...sayEvidence(one), code: "E_LOG_ALTERED", path, line, place, noticed_at: at, set_aside: aside }));
+  }
   return { history, findings };
 }
 
@@ -279,14 +289,17 @@ export async function verifyContent(parts: LocalParts): Promise<ContentReport> {
 }
 
 /** Files in the data folder that no version knows. */
-async function findUnknown({ state, places, signal }: LocalParts): Promise<Finding | undefined> {
+async function findUnknown(parts: LocalParts): Promise<Finding | undefined> {
+  const { state, places, signal } = parts;
   const isNew = (await state.saves.last()) === undefined;
   let count = 0;
   let first: Key | undefined;
   for await (const key of keysBelow(places)) {
     signal?.throwIfAborted();
     if (await state.saves.head(key)) continue;
-    if (!isNew && (await isSavedMeanwhile(state, key, signal))) continue;
+    const saved = (!isNew || count === 0) && (await isSavedMeanwhile(state, key, signal));
+    if (saved && isNew) return findUnknown(parts); // a history has begun by now
+    if (saved) continue;
     count++;
     first ??= key;
   }

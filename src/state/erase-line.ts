@@ -38,6 +38,7 @@ export function applyErase(db: Database, { details }: Version, apply: Apply): vo
     if (redacted) redactRow(db, row, was, redacted, commitment, apply, bases);
     else blankRow(db, was, commitment);
   }
+  if (left.size > 0) nameCopies(db, new Set(bases.values()));
   for (const [base, file] of bases) {
     const newest = db
       .prepare("SELECT sha256, size FROM versions WHERE file = ? AND base = ? ORDER BY place DESC LIMIT 1")
@@ -49,6 +50,27 @@ export function applyErase(db: Database, { details }: Version, apply: Apply): vo
         base,
       );
   }
+}
+
+/** Copies of what such a version held, made by a line that was not erased: a state that is put together again does not know them until now. */
+function nameCopies(db: Database, files: ReadonlySet<Key>): void {
+  const copies = db.prepare(
+    `SELECT a.key, a.sha256, v.place FROM archives a JOIN versions v ON v.version = a.version AND v.archived_as = a.key
+       WHERE a.file = ? AND a.base IS NULL`,
+  );
+  const prior = db.prepare(
+    "SELECT size, base FROM versions WHERE file = ? AND sha256 = ? AND place < ? ORDER BY place DESC LIMIT 1",
+  );
+  for (const file of files)
+    for (const { key, sha256, place } of copies.all(file)) {
+      const held = prior.get(file, sha256 ?? null, place ?? null);
+      if (held)
+        db.prepare("UPDATE archives SET size = ?, base = ? WHERE key = ?").run(
+          held["size"] ?? null,
+          held["base"] ?? null,
+          key ?? null,
+        );
+    }
 }
 
 function blankRow(db: Database, was: Version, commitment: string): void {

@@ -85,7 +85,7 @@ export interface Erasure {
   /** A key whose file at a target has the text in what it held before: that is removed, and what is kept now sent anew. */
   again(place: Omit<OwedPlace, "code" | "how">, now: number): Promise<void>;
   failed(target: string, key: Key, code: ErrorCode): Promise<void>;
-  /** It is done. `gone`: what the ledger knew of it, and a conflict over it, are known no more. */
+  /** It is done. `gone`: what the ledger knew of it, a conflict over it, and revisions that were kept in it, are known no more. */
   settled(target: string, key: Key, gone: boolean): Promise<void>;
   /** Targets that hold a key, or may: those of the ledger, of jobs, and of conflicts. */
   targetsOf(key: Key): Promise<string[]>;
@@ -93,6 +93,13 @@ export interface Erasure {
   keptAside(key?: Key): Promise<{ readonly target: string; readonly key: Key; readonly kept_as: Key }[]>;
   /** Targets that were told any history. */
   told(): Promise<string[]>;
+  /** Keeps in mind which versions others erased, as their `erase` lines say, of those that are whole here. */
+  heard(lines: Iterable<Version>): Promise<void>;
+  /**
+   * A version that others erased and that is whole here, if what is kept of `key`, by its `version`, is its content or goes on from
+   * it. A content that only shares text with it is not known by this.
+   */
+  erasedByOthers(key: Key, version: string, sha256: string): Promise<Version | undefined>;
   /** Whether anything was erased since the state file was last rewritten. */
   needsScrub(): Promise<boolean>;
   /** Rewrites the state file, so that no byte of what it held before is in it or beside it. False: others use it, try again. */
@@ -100,6 +107,8 @@ export interface Erasure {
 }
 
 const UNSCRUBBED = "erasure/unscrubbed";
+/** Versions that others erased and that were whole here when that was read, one a line. */
+const HEARD = "erasure/heard";
 
 const toPlace = (row: Row): OwedPlace => ({
   target: String(row["target"]),
@@ -111,6 +120,9 @@ const toPlace = (row: Row): OwedPlace => ({
 
 export function createErasure(db: Database, log: (log: "changes", line: string) => void): Erasure {
   const soil = () => db.prepare("INSERT OR REPLACE INTO meta (name, value) VALUES (?, '')").run(UNSCRUBBED);
+
+  const heard = (): string[] =>
+    text(db.prepare("SELECT value FROM meta WHERE name = ?").get(HEARD)?.["value"] ?? null)?.split("\n") ?? [];
 
   const addPlaces = (places: readonly Omit<OwedPlace, "code">[]) => {
     for (const { target, key, how, erasure } of places)
@@ -254,7 +266,9 @@ export function createErasure(db: Database, log: (log: "changes", line: string) 
         soil();
         if (!gone) return;
         db.prepare("DELETE FROM ledger WHERE target = ? AND key = ?").run(target, key);
-        db.prepare("DELETE FROM conflicts WHERE target = ? AND kept_as = ?").run(target, key);
+        db.prepare(
+          "DELETE FROM conflicts WHERE target = ? AND (kept_as = ? OR (key = ? AND substr(kept_as, 1, length(key) + 10) = key || '#revision='))",
+        ).run(target, key, key);
       });
     },
     async targetsOf(key) {
@@ -275,6 +289,38 @@ export function createErasure(db: Database, log: (log: "changes", line: string) 
         .prepare("SELECT DISTINCT target FROM history WHERE place > 0 OR first IS NOT NULL")
         .all()
         .map((row) => String(row["target"]));
+    },
+    async heard(lines) {
+      const known = new Set(heard());
+      const before = known.size;
+      for (const { op, details } of lines) {
+        if (op !== "erase") continue;
+        const left = new Map(details?.redacts?.map(({ version, sha256 }) => [version, sha256]));
+        for (const id of details?.about ?? []) {
+          const here = db.prepare("SELECT sha256 FROM versions WHERE version = ? AND commitment IS NULL").get(id)?.["sha256"];
+          if (typeof here === "string" && left.get(id) !== here) known.add(id);
+        }
+      }
+      if (known.size > before)
+        db.transaction(() =>
+          db.prepare("INSERT OR REPLACE INTO meta (name, value) VALUES (?,?)").run(HEARD, [...known].join("\n")),
+        );
+    },
+    async erasedByOthers(key, version, sha256) {
+      const ids = heard();
+      if (ids.length === 0) return undefined;
+      const copy = db.prepare("SELECT file, base, size FROM archives WHERE key = ?").get(key);
+      const kept = copy ?? db.prepare("SELECT file, base, size FROM versions WHERE version = ?").get(version);
+      for (const id of ids) {
+        const row = db
+          .prepare(
+            `SELECT * FROM versions WHERE version = ? AND file = ? AND commitment IS NULL
+               AND (sha256 = ? OR (base = ? AND size <= ?))`,
+          )
+          .get(id, kept?.["file"] ?? key, sha256, kept?.["base"] ?? null, kept?.["size"] ?? null);
+        if (row) return toVersion(row);
+      }
+      return undefined;
     },
     async needsScrub() {
       return db.prepare("SELECT 1 AS x FROM meta WHERE name = ?").get(UNSCRUBBED) !== undefined;

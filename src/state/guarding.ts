@@ -14,7 +14,8 @@ export interface Taken {
   /** When it was, in milliseconds since 1970. */
   readonly at: number;
   readonly actor: Actor;
-  /** Bytes that the key held before. */
+  /** What the key held before: its sha256, and how many bytes. */
+  readonly prev: string;
   readonly before: number;
   /** Bytes that it took away. */
   readonly bytes: number;
@@ -48,7 +49,7 @@ export function createGuarding(db: Database): Guarding {
       const after = place ?? Math.max(first() ?? last, last - LOOKED_AT);
       const rows = db
         .prepare(
-          `SELECT v.place, v.file, v.timestamp, v.actor, v.size, (
+          `SELECT v.place, v.file, v.timestamp, v.actor, v.size, v.prev_sha256 AS prev, (
              SELECT p.size FROM versions p WHERE p.file = v.file AND p.sha256 = v.prev_sha256 AND p.place < v.place
              ORDER BY p.place DESC LIMIT 1
            ) AS before FROM versions v
@@ -62,6 +63,7 @@ export function createGuarding(db: Database): Guarding {
           file: row["file"] as Key,
           at: Date.parse(String(row["timestamp"])),
           actor: JSON.parse(String(row["actor"])) as Actor,
+          prev: String(row["prev"]),
           before: Number(row["before"] ?? 0),
           bytes: Number(row["before"] ?? 0) - Number(row["size"] ?? 0),
         }))

@@ -48,6 +48,8 @@ export interface Conflict {
   readonly kept_as: Key;
   readonly sha256: string | null;
   readonly at: number;
+  /** In words: the other machine whose save it is; null when it is a stranger's. */
+  readonly whose: string | null;
 }
 
 export interface Ledger {
@@ -234,8 +236,8 @@ export function createLedger(
     async addConflict(conflict, seen = false) {
       db.transaction(() =>
         db
-          .prepare("INSERT OR IGNORE INTO conflicts (target, kept_as, key, sha256, at, seen) VALUES (?,?,?,?,?,?)")
-          .run(conflict.target, conflict.kept_as, conflict.key, conflict.sha256, conflict.at, seen ? 1 : 0),
+          .prepare("INSERT OR IGNORE INTO conflicts (target, kept_as, key, sha256, at, whose, seen) VALUES (?,?,?,?,?,?,?)")
+          .run(conflict.target, conflict.kept_as, conflict.key, conflict.sha256, conflict.at, conflict.whose, seen ? 1 : 0),
       );
     },
     async conflicts() {
@@ -248,6 +250,7 @@ export function createLedger(
           kept_as: row["kept_as"] as Key,
           sha256: row["sha256"] as string | null,
           at: Number(row["at"]),
+          whose: row["whose"] as string | null,
         }));
     },
     async acknowledgeConflicts() {

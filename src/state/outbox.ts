@@ -17,6 +17,7 @@ export interface Line {
 export interface Mark {
   /** Which file it is: another name in paths.json, or another file under the name, begins anew. */
   readonly path: string;
+  /** Empty while the file is being written anew. */
   readonly ino: string;
   readonly size: number;
   readonly seq: number;
@@ -34,6 +35,8 @@ export interface Outbox {
   last(log: LogName): Promise<number>;
   /** Nothing is known of the file any more: what stands there is continued. */
   dropMark(log: LogName): Promise<void>;
+  /** The file is about to be written anew: until the next mark it has no identity. Durable when it resolves. */
+  voidMark(log: LogName): Promise<void>;
   /** Lines that wait, each replaced by what `change` makes of it. */
   rewrite(change: (log: LogName, line: string) => string): Promise<void>;
   /** Says how far the file was written. May be lost at a power cut: the file is then compared with the lines. */
@@ -80,6 +83,9 @@ export function createOutbox(db: Database, relaxed: <T>(work: () => T) => T): Ou
     },
     async dropMark(log) {
       db.transaction(() => db.prepare("DELETE FROM log_marks WHERE log = ?").run(log));
+    },
+    async voidMark(log) {
+      db.transaction(() => db.prepare("UPDATE log_marks SET ino = '', size = 0, safe_size = 0 WHERE log = ?").run(log));
     },
     async rewrite(change) {
       db.exec("PRAGMA secure_delete=ON");

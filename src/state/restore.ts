@@ -86,16 +86,17 @@ export function createRestore({ database: db, relaxed, log }: Parts): Restore {
 
 /**
  * The versions behind `place` that can still be read from a damaged state file that was set aside. Ends without a word
- * at the damage: what comes of it is trusted only as far as its sums hold.
+ * at the damage, and answers whether there was none: what comes of it is trusted only as far as its sums hold.
  */
-export function* salvage(path: string, place: number): Generator<Version> {
+export function* salvage(path: string, place: number): Generator<Version, boolean> {
   let database: Database | undefined;
   try {
     database = openDatabase(path, 1_000);
     for (const row of database.prepare("SELECT * FROM versions WHERE place > ? ORDER BY place").iterate(place))
       yield toVersion(row);
+    return true;
   } catch {
-    return; // the damage begins here
+    return false; // the damage begins here
   } finally {
     database?.close();
   }

@@ -95,6 +95,8 @@ const third = `
 ALTER TABLE versions ADD COLUMN details TEXT;        -- JSON; null: the line says no more than its fields
 ALTER TABLE versions ADD COLUMN commitment TEXT;     -- of an erased line, whose salt is then empty
 
+ALTER TABLE conflicts ADD COLUMN whose TEXT;         -- for people: which writer of ours; null: a stranger
+
 ALTER TABLE archives ADD COLUMN base TEXT;           -- which growing copy it is; null: an adopted one
 ALTER TABLE archives ADD COLUMN pruned INTEGER NOT NULL DEFAULT 0;   -- removed here on purpose
 UPDATE archives SET base = (
@@ -114,14 +116,10 @@ CREATE INDEX held_of_key ON held (key, state);
 -- copies at targets that hold a version with its secrets covered
 CREATE TABLE masked (key TEXT NOT NULL, sha256 TEXT NOT NULL, version TEXT NOT NULL, PRIMARY KEY (key, sha256)) STRICT, WITHOUT ROWID;
 CREATE TABLE pins (version TEXT PRIMARY KEY, by TEXT NOT NULL) STRICT, WITHOUT ROWID;   -- by the line that pinned it
-`;
 
-const fourth = `
 -- archive copies that were removed from a target on purpose; as long as the ledger has them, their removal is owed
 CREATE TABLE pruned_at (target TEXT NOT NULL, key TEXT NOT NULL, PRIMARY KEY (target, key)) STRICT, WITHOUT ROWID;
-`;
 
-const fifth = `
 -- what an erasure still has to do; its tombstone has no text either
 CREATE TABLE erasures (id TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE erasure_swaps (
@@ -135,7 +133,7 @@ CREATE TABLE erasure_places (
 ) STRICT, WITHOUT ROWID;
 `;
 
-const migrations: readonly string[] = [first, second, third, fourth, fifth];
+const migrations: readonly string[] = [first, second, third];
 
 /** The schema that this version writes. */
 export const SCHEMA = migrations.length;

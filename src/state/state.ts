@@ -11,6 +11,7 @@ import { createClaims, type Claims } from "./claims.ts";
 import { createCopies, type Copies } from "./copies.ts";
 import { createDecisions, type Decisions } from "./decisions.ts";
 import { createErasure, type Erasure } from "./erasure.ts";
+import { createEvidence, type EvidenceBook } from "./evidence.ts";
 import { createGuarding, type Guarding } from "./guarding.ts";
 import { createJobs, enqueueRows, type JobRequest, type Jobs } from "./jobs.ts";
 import { createLedger, type Ledger } from "./ledger.ts";
@@ -36,6 +37,8 @@ export interface State {
   readonly guarding: Guarding;
   /** What erasures still have to do. */
   readonly erasure: Erasure;
+  /** What was done to the changelog file by nobody of ours. */
+  readonly evidence: EvidenceBook;
   /** The history that the targets hold, and their writers. */
   readonly segments: Segments;
   /** Putting the state together again from what the changelog file says. */
@@ -187,6 +190,7 @@ export async function openState(directory: string, clock: Clock): Promise<State>
         createErasure(database, (log, line) => outboxRow(database, log, line)),
         directory,
       ),
+      evidence: translated(createEvidence(database), directory),
       segments: translated(createSegments(database, createWriters(directory, claims)), directory),
       restore: translated(createRestore({ database, relaxed, log: (log, line) => outboxRow(database, log, line) }), directory),
       library: sqliteLibrary().name,

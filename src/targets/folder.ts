@@ -9,7 +9,7 @@ import * as fs from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { untilAborted } from "../core/chunks.ts";
 import type { Clock } from "../core/clock.ts";
-import { errnoOf, TargetError } from "../core/errors.ts";
+import { errnoOf, inWords, saidOf, TargetError } from "../core/errors.ts";
 import type { Key } from "../core/key.ts";
 import type { Call, Chunks, Entry, Guard, Source, Target } from "../core/target.ts";
 import {
@@ -44,6 +44,7 @@ const SWEEP_NAMES = 10_000;
 
 /** Names of our own helpers: `tmp` holds bytes that are not in place yet, `old` what a guarded write just replaced. */
 const helper = /^\..*\.[0-9a-f]{12}\.aftersave-(tmp|old)$/s;
+const helperEnd = /^[0-9a-f]{12}\.aftersave-(tmp|old)$/;
 
 /** Carries an error of the caller's own code past the translation of system errors. */
 class CallersError extends Error {}
@@ -73,8 +74,8 @@ export function createFolderTarget({ path, root, clock = Date, random = Math.ran
       .toString(16)
       .padStart(12, "0");
   /** 40 characters keep the whole name below 255 bytes in any script. */
-  const helperOf = (file: string, kind: "tmp" | "old") =>
-    join(dirname(file), `.${Array.from(basename(file)).slice(0, 40).join("")}.${token()}.aftersave-${kind}`);
+  const helperStem = (file: string) => `.${Array.from(basename(file)).slice(0, 40).join("")}.`;
+  const helperOf = (file: string, kind: "tmp" | "old") => join(dirname(file), `${helperStem(file)}${token()}.aftersave-${kind}`);
 
   const absentFault = (key: Key) => new TargetError("not-found", `${pathOf(key)} is not on the target`);
   const conflict = (key: Key, what: string) => new TargetError("conflict", `${pathOf(key)} ${what}`);
@@ -99,7 +100,7 @@ export function createFolderTarget({ path, root, clock = Date, random = Math.ran
     if (!errno.startsWith("E")) return error;
     if (errno === "ENOENT") await assertBase();
     const [kind, code, hint] = faultOfErrno[errno] ?? ["transient"];
-    const message = `could not ${doing}: ${(error as Error).message}`;
+    const message = `could not ${doing}: ${inWords(error)}`;
     return new TargetError(kind, message, { cause: error, ...(code && { code }), ...(hint && { hint }) });
   }
 
@@ -289,7 +290,7 @@ export function createFolderTarget({ path, root, clock = Date, random = Math.ran
       return entryOf(key, written, body.sha256, placed?.ctimeNs);
     } catch (error) {
       await fs.rm(tmp, { force: true });
-      throw error;
+      throw saidOf(error, tmp, file);
     }
   }
 
@@ -432,6 +433,19 @@ export function createFolderTarget({ path, root, clock = Date, random = Math.ran
         if (guard.expect === undefined) await unless(vanished, fs.unlink(fileOf(key)));
         else await changeGuarded(fileOf(key), key, found);
         await syncFolder(dirname(fileOf(key)));
+      }),
+
+    /** What a writer that was killed left beside the file goes too, however young it is. */
+    purge: (key, call) =>
+      attempt(`remove ${pathOf(key)} for good`, call, async () => {
+        const found = await look(key);
+        const [file, stem] = [fileOf(key), helperStem(fileOf(key))];
+        const beside = (await unless(absence, fs.readdir(dirname(file)))) ?? [];
+        const ours = beside.filter((name) => name.startsWith(stem) && helperEnd.test(name.slice(stem.length)));
+        for (const name of ours) await unless(vanished, fs.unlink(join(dirname(file), name)));
+        if (found !== undefined) await unless(vanished, fs.unlink(file));
+        if (found !== undefined || ours.length > 0) await syncFolder(dirname(file));
+        return [];
       }),
 
     close: () => Promise.resolve(),

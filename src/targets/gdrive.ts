@@ -40,20 +40,29 @@ const entryOf = (key: Key, file: DriveFile, size = 0): Entry => ({
   // a mocked client may know no revisions
   rev: file.rev ?? file.md5 ?? file.sha256 ?? file.id,
   ...hashOf(file),
+  ...stampOf(file),
 });
+
+/** An edit in Drive leaves the properties as they were: only bytes that they speak of are the ones that were stamped. */
+const stampOf = ({ sha256, appProperties: told }: DriveFile): Pick<Entry, "stamp"> => {
+  const { aftersave_version: version, aftersave_writer: writer } = told;
+  if (version === undefined || sha256 === undefined || told["aftersave_sha256"] !== sha256) return {};
+  return { stamp: { version, writer } };
+};
 
 const hashOf = ({ sha256, md5 }: DriveFile): Pick<Entry, "hash"> =>
   sha256 !== undefined ? { hash: { algo: "sha256", hex: sha256 } } : md5 !== undefined ? { hash: { algo: "md5", hex: md5 } } : {};
 
 const revOf = (file: DriveFile) => entryOf("" as Key, file).rev;
 
-const factsOf = (key: Key, sha256: string, version: string | undefined): Facts => ({
+const factsOf = (key: Key, sha256: string, { version, writer }: Pick<Guard, "version" | "writer">): Facts => ({
   name: nameOf(key),
   // at most 124 bytes each, key and value together
   appProperties: {
     aftersave_key: digest(key),
     aftersave_sha256: sha256,
     ...(version !== undefined && { aftersave_version: version }),
+    ...(writer !== undefined && { aftersave_writer: writer }),
   },
 });
 
@@ -201,7 +210,7 @@ export function createGdriveTarget(context: DriverContext): Target {
 
   const put = async (on: Drive, key: Key, body: Source, bytes: Buffer | undefined, guard: Guard): Promise<Entry> => {
     const { api, journal } = on;
-    const facts = factsOf(key, body.sha256, guard.version);
+    const facts = factsOf(key, body.sha256, guard);
     const large = (what: Parameters<typeof uploadResumable>[0]["what"], more: Facts) =>
       uploadResumable({
         api,
@@ -322,9 +331,9 @@ export function createGdriveTarget(context: DriverContext): Target {
     const known = await journal.of(to);
     if ((!known || known.made) && (await look(on, to, guard))) throw conflict(to, "is already there");
     const same = (file: DriveFile) => file.size === source.size && file.md5 === source.md5 && file.sha256 === source.sha256;
-    const facts = factsOf(to, source.sha256 ?? "", undefined);
+    const facts = factsOf(to, source.sha256 ?? "", {});
     // a copy takes over what is not said anew
-    const appProperties = { ...facts.appProperties, aftersave_version: null };
+    const appProperties = { ...facts.appProperties, aftersave_version: null, aftersave_writer: null };
     const file = await make(on, to, same, guard, (id, folder) =>
       api.copy(source.id, id, { ...facts, appProperties, parents: [folder] }, guard),
     );
@@ -514,6 +523,6 @@ async function childrenOf(api: DriveApi, folders: readonly string[], call: Call)
   const files: DriveFile[] = [];
   for await (const file of api.search(`${inAnyOf(folders)} and trashed = false`, call)) files.push(file);
   if (files.length > 0 || folders.length === 1) return files;
-  for (const folder of folders) files.push(...(await childrenOf(api, [folder], call)));
+  for (const folder of folders) for (const file of await childrenOf(api, [folder], call)) files.push(file);
   return files;
 }

@@ -40,13 +40,6 @@ function seeLine(text: string, see: See): void {
   for (const sentence of line.split(SENTENCE)) if (sentence.trim() !== "") see("line", sentence.trim());
 }
 
-/** A value of JSON by what it says: its leaves, each with its name. How it is laid out says nothing. */
-function seeJson(value: unknown, name: string, see: See): void {
-  if (Array.isArray(value)) for (const one of value) seeJson(one, name, see);
-  else if (typeof value === "object" && value !== null) for (const [key, one] of Object.entries(value)) seeJson(one, key, see);
-  else see("line", `${name}: ${JSON.stringify(value)}`);
-}
-
 const textOf = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8");
 
 async function* linesIn(pieces: Chunks): AsyncGenerator<string> {
@@ -121,29 +114,107 @@ function jsonOf(bytes: Uint8Array, only: boolean): { readonly value: unknown } |
 
 const areJsonLines = (text: string) => text.split("\n").every((line) => line.trim() === "" || parsed(line) !== undefined);
 
+/** A place in a value of JSON: an object has one for each name, a list one for all that it holds, since moving in it is no loss. */
+interface Place {
+  /** Values there that hold no others. */
+  leaves: number;
+  readonly inside: Map<string | null, Place>;
+}
+
+/** Goes through a value of JSON, however deep it is: `see` gets every value in it with its place, `step` leads to the next one. */
+function walk<P>(
+  root: unknown,
+  top: P,
+  step: (place: P, name: string | null) => P,
+  see: (value: unknown, place: P) => void,
+): void {
+  const open: { readonly value: object; readonly place: P }[] = [];
+  const enter = (value: unknown, place: P) => {
+    see(value, place);
+    if (typeof value === "object" && value !== null) open.push({ value, place });
+  };
+  enter(root, top);
+  for (let at = open.pop(); at; at = open.pop()) {
+    const { value, place } = at;
+    if (Array.isArray(value)) {
+      const inner = step(place, null);
+      for (const one of value) enter(one, inner);
+    } else for (const [name, one] of Object.entries(value)) enter(one, step(place, name));
+  }
+}
+
+const isLeaf = (value: unknown) => typeof value !== "object" || value === null;
+
+/** How many leaves there are, and how many of them come again under the same name with the same value, wherever that is by now. */
+function keptValues(before: unknown, after: unknown): number {
+  const { kept, put, take } = bag();
+  const name = (of: string, inner: string | null) => inner ?? of;
+  walk(before, "", name, (value, of) => isLeaf(value) && put("line", `${of}: ${JSON.stringify(value)}`));
+  walk(after, "", name, (value, of) => isLeaf(value) && take("line", `${of}: ${JSON.stringify(value)}`));
+  return kept.lines;
+}
+
+/**
+ * How much of a value of JSON is kept: leaves in whose place something stands, whatever its value is by now. Where those are
+ * fewer than there were, leaves that come again elsewhere count as well. Bytes are those of the names and leaves.
+ */
+function compareJson(before: unknown, after: unknown): Measured {
+  const top: Place = { leaves: 0, inside: new Map() };
+  const weight = (value: unknown) =>
+    typeof value === "string" ? Buffer.byteLength(value) : isLeaf(value) ? String(value).length : 0;
+  const [had, has] = [
+    { bytes: 0, leaves: 0 },
+    { bytes: 0, leaves: 0 },
+  ];
+  let kept = 0;
+  walk<Place>(
+    before,
+    top,
+    ({ inside }, name) => {
+      if (name !== null) had.bytes += Buffer.byteLength(name);
+      let place = inside.get(name);
+      if (!place) inside.set(name, (place = { leaves: 0, inside: new Map() }));
+      return place;
+    },
+    (value, place) => {
+      had.bytes += weight(value);
+      if (!isLeaf(value)) return;
+      had.leaves++;
+      place.leaves++;
+    },
+  );
+  walk<Place | undefined>(
+    after,
+    top,
+    (place, name) => {
+      if (name !== null) has.bytes += Buffer.byteLength(name);
+      return place?.inside.get(name);
+    },
+    (value, place) => {
+      has.bytes += weight(value);
+      if (isLeaf(value)) has.leaves++;
+      if (!place || place.leaves === 0) return;
+      place.leaves--;
+      kept++;
+    },
+  );
+  if (kept < had.leaves) kept = Math.max(kept, keptValues(before, after));
+  return {
+    before: { ...NONE, bytes: had.bytes, lines: had.leaves },
+    kept: { ...NONE, bytes: Math.min(had.bytes, has.bytes), lines: kept },
+    empties: had.leaves > 0 && has.leaves === 0,
+    breaks: false,
+    json: true,
+  };
+}
+
 async function compare(before: Uint8Array, after: Measurable, name: string): Promise<Measured> {
   const named = /\.json$/i.test(name);
   const { had, kept, put, take } = bag();
-  const json = jsonOf(before, named);
-  const now = json && after.size <= COMPARED ? await bytesOf(after) : after.bytes;
+  const json = after.size <= COMPARED ? jsonOf(before, named) : undefined;
+  const now = json ? await bytesOf(after) : after.bytes;
   const jsonNow = json && now && jsonOf(now, named);
-  if (json && jsonNow) {
-    let [size, left] = [0, 0];
-    seeJson(json.value, "", (kind, piece) => {
-      size += piece.length;
-      put(kind, piece);
-    });
-    seeJson(jsonNow.value, "", (kind, piece) => {
-      left += piece.length;
-      take(kind, piece);
-    });
-    return {
-      before: { bytes: size, ...had },
-      kept: { bytes: Math.min(size, left), ...kept },
-      empties: had.lines > 0 && left === 0,
-      breaks: false,
-    };
-  }
+  if (json && jsonNow) return compareJson(json.value, jsonNow.value);
   for (const line of textOf(before).split("\n")) seeLine(line, put);
   let blank = true;
   const see: See = (kind, piece) => {
@@ -166,6 +237,55 @@ async function count({ size, open }: Measurable): Promise<Amounts> {
   return { bytes: size, ...counts };
 }
 
+const [QUOTE, BACKSLASH, COMMA, COLON] = [0x22, 0x5c, 0x2c, 0x3a];
+/** Bytes of JSON outside its texts: 1 is white space, 2 begins a list or an object, 3 ends one, 4 is part of a number or a word. */
+const KINDS = new Uint8Array(256);
+for (const [at, bytes] of [" \t\r\n", "[{", "]}", "+-.0123456789Eaeflnrstu"].entries())
+  for (const byte of Buffer.from(bytes)) KINDS[byte] = at + 1;
+
+/**
+ * Counts the leaves of a list or an object that is too long to be read as JSON, and its bytes without the layout. Undefined when it is
+ * something else; what it takes for one need not be valid throughout.
+ */
+async function countJson({ bytes, open }: Measurable): Promise<Amounts | undefined> {
+  let [depth, size, leaves] = [0, 0, 0];
+  let inText = false;
+  let escaped = false;
+  let inWord = false;
+  for await (const piece of bytes ? [bytes] : open())
+    for (const byte of piece) {
+      if (inText) {
+        size++;
+        if (escaped) escaped = false;
+        else if (byte === BACKSLASH) escaped = true;
+        else if (byte === QUOTE) inText = false;
+        continue;
+      }
+      const kind = KINDS[byte];
+      if (kind === 1) {
+        inWord = false;
+        continue;
+      }
+      if (depth === 0 && (kind !== 2 || size > 0)) return undefined;
+      size++;
+      if (kind === 4) {
+        if (!inWord) leaves++;
+        inWord = true;
+        continue;
+      }
+      inWord = false;
+      if (byte === QUOTE) {
+        inText = true;
+        leaves++;
+      } else if (byte === COLON)
+        leaves--; // it was a name
+      else if (kind === 2) depth++;
+      else if (kind === 3) depth--;
+      else if (byte !== COMMA) return undefined;
+    }
+  return size > 0 && depth === 0 && !inText ? { ...NONE, bytes: size, lines: leaves } : undefined;
+}
+
 const least = (a: Amounts, b: Amounts): Amounts => ({
   bytes: Math.min(a.bytes, b.bytes),
   lines: Math.min(a.lines, b.lines),
@@ -178,6 +298,13 @@ const least = (a: Amounts, b: Amounts): Amounts => ({
  * 4 MiB piece by piece, up to 64 MiB by how many there are, above that by bytes alone.
  */
 export async function measure(before: Measurable, after: Measurable, name: string): Promise<Measured> {
+  const longer = Math.max(before.size, after.size);
+  if (longer > COMPARED && longer <= COUNTED) {
+    const had = await countJson(before);
+    const has = had && (await countJson(after));
+    if (had && has)
+      return { before: had, kept: least(had, has), empties: had.lines > 0 && has.lines === 0, breaks: false, json: true };
+  }
   if (before.size <= COMPARED) {
     const was = await bytesOf(before);
     const { bytes } = after;
@@ -186,7 +313,7 @@ export async function measure(before: Measurable, after: Measurable, name: strin
     const all = { ...NONE, bytes: was.length };
     return { before: all, kept: all, empties: false, breaks: false };
   }
-  const countable = Math.max(before.size, after.size) <= COUNTED;
+  const countable = longer <= COUNTED;
   const [had, has] = countable
     ? [await count(before), await count(after)]
     : [

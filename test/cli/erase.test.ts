@@ -33,9 +33,20 @@ describe("aftersave erase", () => {
     expect(dry).toMatchObject({ code: 0, answer: { dry_run: true, erasure: null, redacted: 1 } });
   });
 
+  it("says which of two is meant where a file is named as a version is", async () => {
+    const { at } = await saved();
+    await run(["append", "Meta/A.txt@-1", "a file of its own\n"], at);
+    const { code, stdout, stderr } = await run(["erase", "Meta/A.txt@-1", "--dry-run"], at);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/would erase 1 file/);
+    expect(stderr).toMatch(/^note: Meta\/A\.txt@-1 is itself a memory file/);
+  });
+
   it("erases, says what it did and what it does not reach, and keeps it out", async () => {
     const { root, at } = await saved();
     put(root, "backups/old.zip", "zip");
+    put(root, "backups/2025/A.txt", `a copy: ${SECRET}`);
+    put(root, "backups/2025/B.txt", "nothing of it");
     put(root, "llama/input.txt", SECRET);
     put(root, ".git/HEAD", "ref");
     const { code, answer } = await ask(["erase", "--match", "-", "--yes", "--reason", "asked for"], {
@@ -46,9 +57,10 @@ describe("aftersave erase", () => {
     expect(answer).toMatchObject({ by: "match", lines: 1, redacted: 1, pending: 0 });
     const remains = (answer["remains"] as { what: string }[]).map(({ what }) => what).join("\n");
     expect(remains).toMatch(/git repository/);
-    expect(remains).toMatch(/old\.zip/);
+    expect(remains).toMatch(/1 archive in \S+: old\.zip/);
+    expect(remains).toMatch(/1 file in \S+: 2025\/A\.txt$/m);
     expect(remains).toMatch(/input\.txt/);
-    expect(saying(root, SECRET)).toEqual([join(root, "llama/input.txt")]);
+    expect(saying(root, SECRET).toSorted()).toEqual([join(root, "backups/2025/A.txt"), join(root, "llama/input.txt")]);
     expect(read(root, "Data/Meta/A.txt")).toBe("first\n[erased]\n");
     const again = await ask(["append", "Meta/B.txt", `psst, ${SECRET}`], at);
     expect(again).toMatchObject({ code: 5, answer: { error: { code: "E_ERASED" } } });

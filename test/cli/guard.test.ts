@@ -80,6 +80,31 @@ test("what stands in the file: sync-file says held, exit 5, flush passes it over
   expect(mirrored(root, KEY)).toBe(NOTES);
 });
 
+test("a save into a file that holds what waits is said on stderr and exits 5, whatever the options are", async () => {
+  const root = makeRoot({ guard: "hold" });
+  const damage = async (key: string) => {
+    await run(["replace", key, NOTES], { cwd: root });
+    truncateSync(join(root, "Data", key), 30);
+  };
+  const quiet = async (args: string[]) => {
+    const { code, stdout, stderr } = await run(["--quiet", ...args], { cwd: root });
+    expect([args[0], code, stdout]).toEqual([args[0], 5, ""]);
+    expect(stderr).toContain("aftersave accept");
+  };
+  await damage(KEY);
+  await quiet(["append", KEY, "more\n"]);
+  await quiet(["append", KEY, "more\n", "--wait"]);
+  await quiet(["replace", KEY, "- fact 1 is so\n- fact 2 is no"]); // about as much as there is
+  await quiet(["archive", KEY]);
+  expect(await ask(["append", KEY, "more\n"], { cwd: root })).toMatchObject({ code: 5, answer: { op: "append" } });
+  expect((await run(["append", "Meta/other.md", "a line\n"], { cwd: root })).code).toBe(0);
+  await damage("Meta/second.md");
+  await quiet(["sync-file", "Meta/second.md"]);
+  await damage("Meta/third.md");
+  await quiet(["sweep"]);
+  expect((await run(["--quiet", "sweep"], { cwd: root })).code).toBe(0); // nothing new
+});
+
 test("--merge brings two changes together; without it the second is refused with the current hash", async () => {
   const root = makeRoot({});
   const base = (await ask(["replace", KEY, NOTES], { cwd: root })).answer["sha256"] as string;

@@ -510,6 +510,27 @@ describe("values that are accepted", () => {
       containing("no target is enabled"),
     ]);
   });
+
+  test("a warning for a zone that is called almost as a folder is, and for no other", async () => {
+    const warned = async (zones: Record<string, unknown>, ...folders: string[]) => {
+      const root = await rootWith({ ...seven, targets: { drive: { ...drive, path: "mirror/" } }, ...zones });
+      for (const folder of folders) await mkdir(join(root, "Data", folder), { recursive: true });
+      if (folders.length > 0) await writeFile(join(root, "Data/cores"), "a file is no zone");
+      return (await load(root)).warnings;
+    };
+    const rules = { guard: { meta: "hold" }, retention: { META: { keep_last: 1 } }, secrets: { Mata: "allow", root: "mask" } };
+    expect(await warned(rules, "Meta", "Core")).toEqual([
+      'guard.meta in paths.json is about no file: there is no folder "meta". Did you mean "Meta"?',
+      'retention.META in paths.json is about no file: there is no folder "META". Did you mean "Meta"?',
+      'secrets.Mata in paths.json is about no file: there is no folder "Mata". Did you mean "Meta"?',
+      'secrets.root in paths.json is about no file: there is no folder "root". Did you mean "Root"?',
+    ]);
+    expect(await warned({ guard: { meta: "hold" } }, "meta")).toEqual([]);
+    expect(await warned({ guard: { Meta: "hold", Beta: "off", "*": "warn", Root: "off" } }, "Meta")).toEqual([]);
+    expect(await warned({ guard: { meta: "hold", Meta: "off" } }, "Meta")).toEqual([containing("guard.meta")]);
+    expect(await warned({ guard: { Journal: "hold", archive: "off", core: "off" } }, "Meta", "Archive")).toEqual([]);
+    expect(await warned(rules)).toEqual([containing("secrets.root")]);
+  });
 });
 
 describe("what is on the disk", () => {

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { AftersaveError, asAftersaveError, ERRORS, EXIT, TargetError, type FaultKind } from "../../src/core/errors.ts";
+import { AftersaveError, asAftersaveError, ERRORS, EXIT, saidOf, TargetError, type FaultKind } from "../../src/core/errors.ts";
 
 const docs = readFileSync("docs/errors.md", "utf8");
 const cells = docs
@@ -39,8 +39,18 @@ describe("errors", () => {
   ])("a system error %s becomes %s, with its cause and a next step", (errno, code) => {
     const cause = Object.assign(new Error("why"), { code: errno });
     const error = asAftersaveError(cause, "doing it");
-    expect(error).toMatchObject({ code, message: "doing it failed: why", cause, hint: expect.stringMatching(/\.$/) });
+    expect(error).toMatchObject({ code, cause, hint: expect.stringMatching(/\.$/) });
+    expect(error.message).toMatch(/^doing it failed: (why|(the|this) .* \(why\))$/);
     expect(error.exit).toBe(ERRORS[error.code].exit);
+  });
+
+  it("names the file that people know, not the one that was to become it", () => {
+    const cause = Object.assign(new Error("ENOSPC: no space left on device, open '/r/Data/.A.txt.1'"), { code: "ENOSPC" });
+    const error = asAftersaveError(saidOf(cause, "/r/Data/.A.txt.1", "/r/Data/A.txt"), "replace of A.txt");
+    expect(error.message).toBe(
+      "replace of A.txt failed: the disk is full (ENOSPC: no space left on device, open '/r/Data/A.txt')",
+    );
+    expect(saidOf("no error", "a", "b")).toBe("no error");
   });
 
   it("an error of ours stays what it is, and anything else that was thrown is told", () => {

@@ -38,6 +38,14 @@ describe("Drive", () => {
     await memory.flush();
     await memory.append("Meta/B.txt", "b\n");
     await memory.flush();
+    const [old] = drive.account.find("MemoryVDB/Meta/A.txt");
+    const [first] = old?.revisions ?? []; // a person keeps our first revision in Drive
+    const kept = await fetch(`${drive.rootUrl}drive/v3/files/${old?.id}/revisions/${first?.id}`, {
+      method: "PATCH",
+      headers: { authorization: `Bearer ${drive.accessToken()}`, "content-type": "application/json" },
+      body: JSON.stringify({ keepForever: true }),
+    });
+    expect(kept.status).toBe(200);
     const [b] = drive.account.find("MemoryVDB/Meta/B.txt");
     drive.account.edit(b?.id ?? "", `theirs ${SECRET}`);
     await memory.append("Meta/B.txt", "bb\n");
@@ -64,6 +72,29 @@ describe("Drive", () => {
     expect(onDrive(drive, "clean")).toEqual([]);
     expect(onDrive(drive, "C.txt")).toEqual([]);
   });
+});
+
+it("a revision that someone else wrote in between is named, and goes with its file", async () => {
+  const root = makeRoot({ targets: { drive: { type: "folder", enabled: true, path: "./mirror" } } });
+  const place = createMemoryTarget();
+  const target = forward(place, {
+    put: async (key, body, guard) => ({
+      ...(await place.put(key, body, guard)),
+      ...(key === "Meta/B.txt" && { displaced: { rev: "77" } }),
+    }),
+  });
+  const memory = await root.open({ targets: { drive: target } });
+  await memory.append("Meta/A.txt", `one ${SECRET}\n`);
+  await memory.append("Meta/B.txt", "b\n");
+  await memory.flush();
+  const named = (remains: readonly { what: string; cure: string }[]) =>
+    remains.filter(({ what }) => what.startsWith("revision ")).map(({ what }) => what);
+  expect(named((await memory.erase({ match: SECRET })).remains)).toEqual(["revision 77 of Meta/B.txt on drive"]);
+  await memory.flush();
+  expect((await memory.status()).conflicts).toBe(1);
+  for (const dry_run of [true, false])
+    expect(named((await memory.erase({ key: "Meta/B.txt" }, { dry_run })).remains)).toEqual([]);
+  expect((await memory.status()).conflicts).toBe(0);
 });
 
 describe("a target that cannot be reached", () => {

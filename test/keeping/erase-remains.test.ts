@@ -91,23 +91,26 @@ describe("a receipt", () => {
     expect(await codeOf(memory.append("Meta/A.txt", SECRET))).toBe("accepted");
   });
 
-  it("says that other writings are not found; UTF-16 is", async () => {
+  it("says that other writings are not found; UTF-16, base64 and percent-encoding are", async () => {
     const root = makeRoot();
     const memory = await root.open();
     const wide = Buffer.from(`a ${SECRET} b ${SECRET}`, "utf16le");
     await memory.replace("Meta/LE.txt", wide);
     await memory.replace("Meta/BE.txt", Buffer.from(wide).swap16());
-    await memory.replace("Meta/Base.txt", Buffer.from(SECRET).toString("base64"));
+    await memory.replace("Meta/Base.json", JSON.stringify({ blob: Buffer.from(`it is ${SECRET}.`).toString("base64") }));
+    await memory.replace("Meta/Link.txt", `see http://127.0.0.1/?q=${encodeURIComponent(` ${SECRET}!`)}\n`);
     await memory.flush();
     const { remains, redacted } = await memory.erase({ match: SECRET });
     await memory.flush();
-    expect(redacted).toBe(2);
+    expect(redacted).toBe(4);
     expectGone(root.path, SECRET);
+    const { blob } = JSON.parse(readFileSync(root.at("Data/Meta/Base.json"), "utf8")) as { blob: string };
+    expect(blob).toMatch(/^.{8,9}\[erased\].{0,4}$/);
     const left = Buffer.concat([Buffer.from("a ", "utf16le"), MARK, Buffer.from(" b ", "utf16le"), MARK]);
     expect(readFileSync(root.at("Data/Meta/LE.txt"))).toEqual(left);
     const swapped = Buffer.concat([Buffer.from("a ", "utf16le").swap16(), MARK, Buffer.from(" b ", "utf16le").swap16(), MARK]);
     expect(readFileSync(root.at("Data/Meta/BE.txt"))).toEqual(swapped);
-    expect(saying(remains)).toMatch(/base64, percent-encoded/);
+    expect(saying(remains)).toMatch(/base64 that is broken into lines/);
     expect(await memory.erasures()).toMatchObject([{ texts: 1 }]);
   });
 });

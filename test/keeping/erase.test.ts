@@ -224,6 +224,43 @@ describe("erasing again", () => {
   });
 });
 
+describe("what an erasure left", () => {
+  it("is no text to erase: nothing is rewritten for it, and nothing kept out", async () => {
+    const root = makeRoot();
+    const memory = await root.open();
+    await memory.append("Meta/A.txt", `- ${SECRET}\n`, { chat_name: "first" });
+    await memory.replace("Meta/B.json", `{\n  "pin": 1,\n  "${SECRET} of mine": 2\n}\n`, { chat_name: "first" });
+    await memory.erase({ match: SECRET });
+    await memory.flush();
+    const was = readFileSync(root.at("Data/Meta/A.txt"), "utf8");
+    expect(was).toBe("- [erased]\n");
+    for (const match of ["erased", "[erased]", '"[erased]"', "x[erased", "ed] x", "note ["])
+      for (const dry_run of [true, false]) expect(await codeOf(memory.erase({ match }, { dry_run }))).toBe("E_USAGE");
+    expect(await memory.erasures()).toHaveLength(1);
+    expect(await memory.erase({ match: "x [section] y" })).toMatchObject({ lines: 0, copies: [], erasure: null });
+    // its own place goes, and no line of another save that looks the same
+    await memory.append("Meta/A.txt", "- [erased]\n", { chat_name: "second" });
+    expect((await memory.erase({ chat: "second" })).files).toMatchObject([{ file: "Meta/A.txt", versions: 1 }]);
+    expect(readFileSync(root.at("Data/Meta/A.txt"), "utf8")).toBe("- [erased]\n[erased]\n");
+    expect(await memory.erasures()).toHaveLength(1);
+    expect((await memory.erase({ key: "Meta/B.json" }, { dry_run: true })).files).toMatchObject([{ versions: 1 }]);
+    expect(await codeOf(memory.append("Meta/A.txt", "- [erased]\n"))).toBe("accepted");
+    await memory.flush();
+    expect(await memory.status()).toMatchObject({ pending: 0, failed: 0 });
+  });
+});
+
+describe("a file of very many lines", () => {
+  it("is looked through whole", { timeout: 60_000 }, async () => {
+    const root = makeRoot();
+    const memory = await root.open();
+    const lines = Array.from({ length: 150_000 }, (_, n) => `line ${n} of a long file\n`);
+    await memory.replace("Meta/A.txt", lines.join(""), { chat_name: "long" });
+    expect((await memory.erase({ key: "Meta/A.txt" }, { dry_run: true })).files).toMatchObject([{ versions: 1 }]);
+    expect((await memory.erase({ chat: "long" }, { dry_run: true })).files).toMatchObject([{ versions: 1 }]);
+  });
+});
+
 describe("many histories", () => {
   const seed = anySeed();
   it(`of random saves lose the text everywhere and nothing else (seed ${seed})`, { timeout: 60_000 }, async () => {

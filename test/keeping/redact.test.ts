@@ -80,4 +80,41 @@ describe("fingerprints", () => {
     expect(forms).toContain('Zoë said "hi"\r\n');
     expect(forms).toContain('Zoe\u0308 said "hi"\n');
   });
+
+  it("of a text find it in addresses and in base64, wherever it begins there", () => {
+    const text = "Zoë's key: a/b~c+d";
+    const prints = createFingerprints(randomBytes(32));
+    const { find } = prints.finder(formsOf(text).map((form) => prints.ofText(form)));
+    const found = (written: string) =>
+      find(Buffer.from(`<${written}>`), null).map(({ start, end }) => written.slice(start - 1, end - 1));
+    const percent = encodeURIComponent(text);
+    const lower = percent.replace(/%[\dA-F]{2}/g, (code) => code.toLowerCase());
+    const form = new URLSearchParams({ q: text }).toString().slice(2);
+    for (const written of [percent, lower, encodeURI(text), form, percent.replaceAll("%20", "+")])
+      expect(found(written)).toEqual([written]);
+    for (let before = 0; before < 7; before++)
+      for (const alphabet of ["base64", "base64url"] as const) {
+        const around = Buffer.from(`${"x".repeat(before)}${text}${"x".repeat(before)}`);
+        const written = around.toString(alphabet);
+        const [run = "", ...more] = found(written);
+        expect(more).toEqual([]);
+        const left = written.length - run.length;
+        expect(left).toBeLessThanOrEqual(Math.ceil((8 * before) / 3) + 4);
+        // nothing of the text but what its first and last byte share a digit with
+        const rest = Buffer.from(written.replace(run, "A".repeat(run.length)), alphabet).toString("latin1");
+        expect(rest).not.toMatch(/[Zkeyabcd/~+:]{2}/);
+      }
+    for (const short of ["a key", "12 34"]) expect(formsOf(short).map(String)).not.toContain(short.replace(" ", "+"));
+    expect(formsOf("word").map(String)).toEqual(["word"]);
+  });
+
+  it("of what an erasure left leave its mark out", () => {
+    const prints = createFingerprints(randomBytes(32));
+    const key = "Meta/A.txt" as Key;
+    const content = Buffer.from('[erased]\n- [erased]\n  "[erased]": null,\na pin: [erased]\nlong enough to be told [erased]\n');
+    const made = printsOf(prints, content, [{ start: 0, end: content.length }], key);
+    const found = prints.finder(made).find(content, key);
+    expect(found.map(({ start, end }) => content.toString("utf8", start, end))).toEqual(["long enough to be told"]);
+    expect(made.filter(({ line }) => line !== undefined)).toEqual([]);
+  });
 });

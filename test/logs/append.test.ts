@@ -6,6 +6,7 @@ import { describe, expect, it } from "vitest";
 import { AftersaveError } from "../../src/core/errors.ts";
 import { appendLines, LogSizeError } from "../../src/logs/append.ts";
 import { readLog } from "../../src/logs/read.ts";
+import { bundled } from "../bundled.ts";
 import { child, ended, freshFolder } from "./folder.ts";
 
 const folder = freshFolder();
@@ -79,8 +80,8 @@ describe("appendLines", () => {
     const path = made();
     const limited = spawn(
       "sh",
-      ["-c", 'ulimit -f 16; exec "$0" --import tsx "$@"', process.execPath, join(import.meta.dirname, "limit.child.ts"), path],
-      { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, TSX_DISABLE_CACHE: "1" } },
+      ["-c", 'ulimit -f 16; exec "$0" "$@"', process.execPath, await bundled(join(import.meta.dirname, "limit.child.ts")), path],
+      { stdio: ["ignore", "pipe", "pipe"] },
     );
     expect(await ended(limited)).toMatchObject({ out: "E_NO_SPACE", code: 0 });
     expect(readFileSync(path, "utf8")).toBe('{"first":1}\n');
@@ -137,7 +138,9 @@ describe("eight processes × 500 lines", { timeout: 180_000 }, () => {
     const path = folder.next();
     mkdirSync(dirname(path));
     const claim = how === "with a claim" ? [join(dirname(path), "claim.sqlite")] : [];
-    const writers = Array.from({ length: 8 }, (_, id) => ended(child("append.child.ts", path, String(id), "500", ...claim)));
+    const writers = Array.from({ length: 8 }, async (_, id) =>
+      ended(await child("append.child.ts", path, String(id), "500", ...claim)),
+    );
     for (const writer of await Promise.all(writers)) expect(writer).toMatchObject({ code: 0, err: "" });
     const bad: unknown[] = [];
     const seen = Array.from({ length: 8 }, () => 0);

@@ -3,6 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll } from "vitest";
+import { bundled } from "../bundled.ts";
 
 /** A folder of its own for the tests of one file; `next` gives a fresh path in it. */
 export function freshFolder(): { next(name?: string): string } {
@@ -16,8 +17,8 @@ export function freshFolder(): { next(name?: string): string } {
 }
 
 /** Runs a test program of this folder in a process of its own. */
-export function child(program: string, ...args: string[]): ChildProcess {
-  return spawn(process.execPath, ["--import", "tsx", join(import.meta.dirname, program), ...args], {
+export async function child(program: string, ...args: string[]): Promise<ChildProcess> {
+  return spawn(process.execPath, [await bundled(join(import.meta.dirname, program)), ...args], {
     stdio: ["ignore", "pipe", "pipe"],
   });
 }

@@ -241,7 +241,7 @@ describe("an exporter that is killed at random moments", { timeout: 180_000 }, (
     const random = () => (state = (state * 48_271) % 2_147_483_647) / 2_147_483_647;
     const repairs: string[] = [];
     for (let run = 0; run < 25; run += 1) {
-      const exporter = child("export.child.ts", path, record);
+      const exporter = await child("export.child.ts", path, record);
       const end = ended(exporter);
       // The first output comes behind the repair; from then on it appends without a pause.
       exporter.stdout?.once("data", () => setTimeout(() => exporter.kill("SIGKILL"), random() * 60));

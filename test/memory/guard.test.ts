@@ -91,6 +91,27 @@ describe("a replace", () => {
     expect((await memory.replace("Core/events.jsonl", '{"a": 1}\n{"a": 2}\n')).alarms).toEqual([]);
   });
 
+  it("of JSON is judged by what it says, not by its lines or values", async () => {
+    const { memory } = await roots.fresh();
+    const key = "Core/state.json";
+    const state = (of: number, say: (n: number) => unknown) =>
+      Object.fromEntries(Array.from({ length: of }, (_, n) => [`entry ${n}`, { at: say(n), text: `what is known of ${n}` }]));
+    const save = async (value: unknown, indent = 2) => (await memory.replace(key, JSON.stringify(value, null, indent))).alarms;
+    await save(state(50, (n) => n));
+    expect(await save(state(50, (n) => `2026-04-${n}`))).toEqual([]); // every line that has a value of its own changed
+    expect(await save(Array.from({ length: 50 }, (_, n) => ({ n })))).not.toEqual([]); // it is another thing now
+    await memory.replace(key, JSON.stringify(state(50, (n) => n)));
+    for (const indent of [0, 2, 16]) {
+      const alarms = await save(
+        state(12, (n) => n),
+        indent,
+      );
+      expect(rulesOf(alarms)).toEqual(["shrink", "lines"]);
+      expect(alarms[1]?.says).toBe("24 of 100 values are kept (24 %)");
+      await memory.replace(key, JSON.stringify(state(50, (n) => n)));
+    }
+  });
+
   it("of a long file is measured too, whatever its length", async () => {
     const { memory, data, write } = await roots.fresh();
     const long = Array.from({ length: 300_000 }, (_, n) => `line ${n} of many\n`).join("");
@@ -222,7 +243,7 @@ describe("a file that begins anew a moment after it was removed", () => {
   });
 });
 
-describe("a file that one session wears away", () => {
+describe("a file that is worn away", () => {
   const sixty = Array.from({ length: 60 }, (_, n) => `line ${n} of what is known\n`);
   const of = (n: number) => sixty.slice(0, n).join("");
   const session = { session_id: "s" };
@@ -238,7 +259,50 @@ describe("a file that one session wears away", () => {
     expect((await memory.replace(KEY, of(15), session)).alarms).toEqual([]); // a person decided: it begins anew
   });
 
-  it("is told again only when as much is gone again, and not to others or later", async () => {
+  it("is told just as well when several sessions do it in turn, beside the most that it held", async () => {
+    const { memory } = await roots.fresh();
+    const full = await memory.replace(KEY, of(60));
+    const by = (name: string) => ({ session_id: name });
+    expect((await memory.replace(KEY, of(40), by("one"))).alarms).toEqual([]);
+    const worn = await memory.replace(KEY, of(28), by("two"));
+    expect(worn.alarms[0]?.says).toMatch(/^step by step, \d+ of \d+ bytes are kept by 2 sessions in turn \(4\d %\)$/);
+    expect(worn.warnings.join()).toContain(`(${full.version}) is pinned`);
+    expect((await memory.replace(KEY, of(20), by("three"))).alarms).toEqual([]); // it was told, and began anew
+
+    const other = "Meta/other.md";
+    await memory.replace(other, of(30));
+    await memory.replace(other, of(20), by("one"));
+    await memory.append(other, of(40), by("two"));
+    await memory.replace(other, of(38), by("three"));
+    const again = await memory.replace(other, of(24), by("four"));
+    expect(again.alarms[0]?.says).toMatch(/ of \d{4} bytes are kept by 2 sessions in turn/);
+  });
+
+  it("is not one that several sessions edit and add to", async () => {
+    const { memory } = await roots.fresh();
+    let count = 60;
+    await memory.replace(KEY, of(count));
+    for (let n = 0; n < 12; n++) {
+      const meta = { session_id: `s${n}` };
+      if (n % 3 === 2) await memory.append(KEY, of(25), meta);
+      else expect((await memory.replace(KEY, of((count -= n % 3 === 0 ? 10 : 1)), meta)).alarms).toEqual([]);
+      if (n % 3 === 2) expect((await memory.replace(KEY, of((count = 60)), meta)).alarms).toEqual([]);
+    }
+  });
+
+  it("is not one that was only laid out in less room", async () => {
+    const { memory } = await roots.fresh();
+    const facts = Array.from({ length: 60 }, (_, n) => ({ name: n, text: `fact ${n}` }));
+    const save = async (value: unknown, indent: number, name: string) =>
+      (await memory.replace("Core/facts.json", JSON.stringify(value, null, indent), { session_id: name })).alarms;
+    expect(await save(facts, 8, "one")).toEqual([]);
+    expect(await save(facts, 0, "two")).toEqual([]);
+    expect(await save(facts.slice(2), 0, "three")).toEqual([]);
+    expect(await save(facts.slice(18), 0, "three")).toEqual([]);
+    expect((await save(facts.slice(34), 0, "four"))[0]?.says).toMatch(/^step by step/);
+  });
+
+  it("is told again only when as much is gone again, and not later", async () => {
     const clock = clockAt("2026-04-13T18:00:00Z");
     const memory = await roots.open(roots.make({}), { clock });
     await memory.replace(KEY, of(60));
@@ -253,9 +317,6 @@ describe("a file that one session wears away", () => {
     expect(await steps(40, 31)).toEqual([0, 0]);
     clock.pass(600_001);
     expect(await steps(28, 20)).toEqual([0, 0]);
-    await memory.replace("Meta/other.md", of(60));
-    await memory.replace("Meta/other.md", of(40), { session_id: "one" });
-    expect((await memory.replace("Meta/other.md", of(28), { session_id: "two" })).alarms).toEqual([]);
   });
 });
 

@@ -58,7 +58,10 @@ describe("a second memory root", () => {
     expect(archived(place)).toEqual(["of A"]); // whose only copy there it was
 
     await a.append(KEY, " again");
-    expect(await a.upload(KEY)).toMatchObject({ status: "success", notes: expect.stringContaining("a joined writer's version") });
+    expect(await a.upload(KEY)).toMatchObject({
+      status: "success",
+      notes: expect.stringContaining("the memory that writes here too ("),
+    });
     expect(text(place, KEY)).toBe("of A again");
     expect(archived(place)).toEqual(["of A", "of B"]);
     await Promise.all([a.flush(), b.flush()]);

@@ -8,6 +8,7 @@ import { TargetError } from "../../src/core/errors.ts";
 import { forward, type Target } from "../../src/core/target.ts";
 import type { Memory } from "../../src/open.ts";
 import { createMemoryTarget, withFaults } from "../../src/testing/index.ts";
+import { bundled } from "../bundled.ts";
 import { freshRoots } from "../memory/root.ts";
 import { changelog, histories, isSegment, recording, segmentsOf, stillClock } from "./place.ts";
 
@@ -269,13 +270,9 @@ describe("sent once", () => {
     const root = roots.make();
     const at = ["put writer.json", "done writer.json", "put jsonl", "done jsonl", "done jsonl"];
     for (const [n, when] of at.entries()) {
-      const child = spawn(
-        process.execPath,
-        ["--import", "tsx", join(import.meta.dirname, "killed.child.ts"), root, when, `${n}`],
-        {
-          stdio: ["ignore", "inherit", "inherit"],
-        },
-      );
+      const child = spawn(process.execPath, [await bundled(join(import.meta.dirname, "killed.child.ts")), root, when, `${n}`], {
+        stdio: ["ignore", "inherit", "inherit"],
+      });
       const signal = await new Promise((resolve) => child.once("close", (_, how) => resolve(how)));
       expect(signal, when).toBe("SIGKILL");
     }

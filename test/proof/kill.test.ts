@@ -34,7 +34,7 @@ it.skipIf(none !== undefined).each(calls)("killed as it enters %s", async (call,
 it("killed at random moments, again and again, also during uploads, log export and the worker's run", async () => {
   const root = makeRoot();
   const victim = createVictim(bundle.writer, root);
-  for (let n = 0; n < 16; n++) expect(await victim.atRandom(seed + n, 150), `seed ${seed + n}`).toEqual([]);
-  expect(victim.accepted()).toBeGreaterThan(16);
+  for (let n = 0; n < 16 || victim.accepted() <= 16; n++)
+    expect(await victim.atRandom(seed + n, 150), `seed ${seed + n}`).toEqual([]);
   removeRoot(root);
 });

@@ -274,8 +274,15 @@ describe("killed in the midst", () => {
     const again = await root.open();
     const brought = (await again.log("changes")).filter(({ op }) => op === "restore").map(({ version }) => String(version));
     expect(brought).toHaveLength(12);
-    await again.undo({ versions: brought });
+    const sessions = new Set((await again.log("changes")).filter(({ op }) => op === "restore").map((line) => line["session_id"]));
+    expect(sessions.size, "all of it is one session").toBe(1);
+    const [session] = sessions;
+    const entries = (await again.history({ session: String(session) })).entries;
+    expect(entries.length).toBe(1);
+    await again.undo({ session_id: String(session) });
     expect(tree(root)).toEqual(wrecked);
+    const [anew] = (await again.log("changes")).slice(-1);
+    expect(anew?.["session_id"]).not.toBe(session);
     await again.close();
     await expectChain(root.changelog, 10 + 12 + 12 + 12);
   });

@@ -15,10 +15,10 @@ describe("claims", () => {
     const folder = freshFolder();
     const file = join(folder, "count");
     writeFileSync(file, "0");
-    const children = Array.from({ length: 4 }, () =>
-      start("claims.child.ts", folder, "save", "Meta/A.txt", "count", file, "100"),
+    const codes = Array.from({ length: 4 }, async () =>
+      ended(await start("claims.child.ts", folder, "save", "Meta/A.txt", "count", file, "100")),
     );
-    expect(await Promise.all(children.map(ended))).toEqual([0, 0, 0, 0]);
+    expect(await Promise.all(codes)).toEqual([0, 0, 0, 0]);
     expect(readFileSync(file, "utf8")).toBe("400");
   });
 
@@ -42,7 +42,7 @@ describe("claims", () => {
   it("are refused while another process holds them, without blocking this one, and are free once it was killed", async () => {
     const folder = freshFolder();
     const claims = claimsIn(folder);
-    const child = start("claims.child.ts", folder, "save", "k", "hold");
+    const child = await start("claims.child.ts", folder, "save", "k", "hold");
     await said(child);
     expect(await claims.tryTake("save", "k")).toBeUndefined();
     let turns = 0;
@@ -62,7 +62,7 @@ describe("claims", () => {
   it("pass to whoever waits when the holder is killed", async () => {
     const folder = freshFolder();
     const claims = claimsIn(folder);
-    const child = start("claims.child.ts", folder, "worker", "worker", "hold");
+    const child = await start("claims.child.ts", folder, "worker", "worker", "hold");
     await said(child);
     const waiting = claims.take("worker", "worker", { waitMs: 30_000 });
     child.kill("SIGKILL");
@@ -73,7 +73,7 @@ describe("claims", () => {
     const folder = freshFolder();
     const claims = claimsIn(folder);
     const mine = await claims.take("logs", "logs");
-    const child = start("claims.child.ts", folder, "save", "k", "hold");
+    const child = await start("claims.child.ts", folder, "save", "k", "hold");
     await said(child);
     expect(await claims.held()).toEqual([{ kind: "save", pids: process.platform === "linux" ? [child.pid] : [] }]);
     mine();
@@ -83,7 +83,7 @@ describe("claims", () => {
     const claims = claimsIn(freshFolder());
     const first = await claims.take("save", "k");
     const folder2 = freshFolder();
-    const child = start("claims.child.ts", folder2, "save", "k", "hold");
+    const child = await start("claims.child.ts", folder2, "save", "k", "hold");
     await said(child);
     const stop = new AbortController();
     const waiting = claimsIn(folder2).take("save", "k", { signal: stop.signal });

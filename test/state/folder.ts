@@ -8,6 +8,7 @@ import type { Key } from "../../src/core/key.ts";
 import { actorOf } from "../../src/core/version.ts";
 import type { Intent } from "../../src/state/saves.ts";
 import { openState, type State } from "../../src/state/state.ts";
+import { bundled } from "../bundled.ts";
 import { clock } from "./clock.ts";
 
 export { clock } from "./clock.ts";
@@ -24,8 +25,8 @@ export async function openFresh(folder = freshFolder()): Promise<State> {
   return state;
 }
 
-export function start(file: string, ...args: string[]): ChildProcess {
-  const child = spawn(process.execPath, ["--import", "tsx", join(import.meta.dirname, file), ...args], {
+export async function start(file: string, ...args: string[]): Promise<ChildProcess> {
+  const child = spawn(process.execPath, [await bundled(join(import.meta.dirname, file)), ...args], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   onTestFinished(() => void child.kill("SIGKILL"));

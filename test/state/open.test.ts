@@ -7,7 +7,7 @@ import { openState, setStateAside, STATE_FILE } from "../../src/state/state.ts";
 import { accept, clock, ended, freshFolder, intentOf, openFresh, said, start } from "./folder.ts";
 
 const answer = async (...args: string[]) => {
-  const child = start("open.child.ts", ...args);
+  const child = await start("open.child.ts", ...args);
   const [text] = await Promise.all([said(child), ended(child)]);
   return JSON.parse(text) as Record<string, unknown>;
 };

@@ -271,7 +271,7 @@ describe("the ledger", () => {
 
   it("keeps conflicts until someone has looked", async () => {
     const state = await openFresh();
-    const conflict = { target: "t", key: key("A.txt"), kept_as: key("Archive/A_1.txt"), sha256: hashOf(1), at: 5 };
+    const conflict = { target: "t", key: key("A.txt"), kept_as: key("Archive/A_1.txt"), sha256: hashOf(1), at: 5, whose: null };
     await state.ledger.addConflict(conflict);
     await state.ledger.addConflict(conflict);
     expect(await state.ledger.conflicts()).toEqual([conflict]);

@@ -21,7 +21,7 @@ const added = [
   ...erasing,
 ];
 const indexes = ["archives_of_base", "archives_of_file", "versions_of_time"];
-const columns = { versions: ["details", "commitment"], archives: ["base", "pruned"] };
+const columns = { versions: ["details", "commitment"], conflicts: ["whose"], archives: ["base", "pruned"] };
 
 describe("a state file of the first schema", () => {
   it("becomes one of this version, with all that it holds", async () => {

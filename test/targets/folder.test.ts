@@ -9,6 +9,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type Key, parseKey } from "../../src/core/key.ts";
 import { createFolderTarget } from "../../src/targets/folder.ts";
 import { anySeed, bytesOf, seededRandom, sourceOf, targetSuite } from "../../src/testing/index.ts";
+import { bundled } from "../bundled.ts";
 
 const KEY = parseKey("Core/Rules.txt");
 const DAY = 24 * 60 * 60 * 1000;
@@ -112,10 +113,14 @@ describe("what the system refuses", () => {
   test.each(table)("%s is %s, %s, with its cause", async (code, kind, our) => {
     await open().put(KEY, sourceOf("old"));
     patch(fs, "open", (real) => (file, ...rest) => {
-      return String(file).includes(".aftersave-tmp") ? Promise.reject(errno(code)) : real(file, ...rest);
+      if (!String(file).includes(".aftersave-tmp")) return real(file, ...rest);
+      return Promise.reject(Object.assign(errno(code), { message: `${code}: no, open '${String(file)}'` }));
     });
     const failing = open().put(KEY, sourceOf("new"));
     await expect(failing).rejects.toMatchObject({ name: "TargetError", kind, code: our, cause: { code } });
+    await expect(failing).rejects.toThrow(
+      expect.objectContaining({ message: expect.not.stringContaining("aftersave-tmp") as string }),
+    );
     expect(onDisk(KEY)).toBe("old");
   });
 
@@ -188,7 +193,7 @@ describe("a write", () => {
   });
 
   test("of a big file takes constant memory", { timeout: 120_000 }, async () => {
-    const child = fork(new URL("folder-big.ts", import.meta.url), [path], { execArgv: ["--import", "tsx"] });
+    const child = fork(await bundled(join(import.meta.dirname, "folder-big.child.ts")), [path], { execArgv: [] });
     const [{ got, memory }] = (await once(child, "message")) as [{ got: number; memory: number }];
     expect(got).toBe(400 * 2 ** 20);
     expect(memory).toBeLessThan(120 * 2 ** 20);
@@ -276,9 +281,9 @@ describe("what killed writers leave", () => {
   test("`kill -9` at random moments leaves whole files only", { timeout: 120_000 }, async () => {
     const seed = anySeed();
     const random = seededRandom(seed);
-    const script = new URL("folder-writer.ts", import.meta.url);
+    const script = await bundled(join(import.meta.dirname, "folder-writer.child.ts"));
     for (let round = 0; round < 12; round++) {
-      const child: ChildProcess = fork(script, [path], { execArgv: ["--import", "tsx"] });
+      const child: ChildProcess = fork(script, [path], { execArgv: [] });
       await once(child, "message");
       await new Promise((resolve) => setTimeout(resolve, random() * 60));
       child.kill("SIGKILL");

@@ -1,10 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type DriveEmulator, type DriveEmulatorOptions, startDriveEmulator } from "../../src/testing/index.ts";
+import { bundled } from "../bundled.ts";
 import { type Answer, call, FOLDER, json } from "./drive-emulator.helper.ts";
 
 const FILE_SCOPE = "https://www.googleapis.com/auth/drive.file";
@@ -319,8 +320,8 @@ describe("in a process of its own", () => {
   afterEach(() => child?.kill("SIGKILL"));
 
   test("everything is switched and seen over HTTP", async () => {
-    const script = fileURLToPath(new URL("drive-emulator.child.ts", import.meta.url));
-    child = spawn(process.execPath, ["--import", "tsx", script, JSON.stringify({ seed: 9 })], {
+    const script = await bundled(join(import.meta.dirname, "drive-emulator.child.ts"));
+    child = spawn(process.execPath, [script, JSON.stringify({ seed: 9 })], {
       stdio: ["pipe", "pipe", "inherit"],
     });
     const [line] = (await once(createInterface(child.stdout!), "line")) as [string];

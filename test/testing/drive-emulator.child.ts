@@ -1,5 +1,5 @@
 /**
- * The emulator as a process of its own: `node --import tsx drive-emulator.child.ts '{"seed":1}'`. Prints one JSON line
+ * The emulator as a process of its own: `drive-emulator.child.ts '{"seed":1}'`. Prints one JSON line
  * with its addresses and sign-in material; everything else goes over `/__emulator/`. Ends when its standard input does.
  */
 import { startDriveEmulator, type DriveEmulatorOptions } from "../../src/testing/index.ts";

@@ -67,6 +67,88 @@ it("JSON is what it says, however it is laid out, until it is none", async () =>
   expect(await measure(inMemory("[link](x) and text"), inMemory("other"), "a.md")).toMatchObject({ breaks: false });
 });
 
+const value = fc.jsonValue({ maxDepth: 4 });
+
+it(`JSON keeps its places whatever the values are, and what moved is kept too (seed ${seed})`, async () => {
+  const other = (of: unknown): unknown =>
+    Array.isArray(of)
+      ? of.map(other)
+      : typeof of === "object" && of !== null
+        ? Object.fromEntries(Object.entries(of).map(([name, one]) => [name, other(one)]))
+        : `${String(of)} no more`;
+  const of = (before: unknown, after: unknown) =>
+    measure(inMemory(JSON.stringify(before)), inMemory(JSON.stringify(after, null, 3)), "a.json");
+  await fc.assert(
+    fc.asyncProperty(value, value, async (one, two) => {
+      const { before: had, kept } = await of(one, two);
+      expect(kept.lines).toBeLessThanOrEqual(had.lines);
+      expect(kept.bytes).toBeLessThanOrEqual(had.bytes);
+      for (const same of [one, other(one), [one, two]]) {
+        const { before, kept: all, empties, breaks } = await of(one, same);
+        expect([all.lines, empties, breaks]).toEqual([before.lines, false, false]);
+      }
+    }),
+    { seed, numRuns: 100 },
+  );
+});
+
+it("JSON of which most entries went is told, however it is laid out; nested deeper than the stack it is measured all the same", async () => {
+  const entries = Array.from({ length: 100 }, (_, n) => ({ id: n, text: `text ${n}` }));
+  const byName = Object.fromEntries(entries.map((one) => [`e${one.id}`, one]));
+  for (const [indentBefore, indentAfter] of [
+    [0, 0],
+    [4, 0],
+    [0, 4],
+  ]) {
+    const of = (before: unknown, after: unknown) =>
+      measure(inMemory(JSON.stringify(before, null, indentBefore)), inMemory(JSON.stringify(after, null, indentAfter)), "a.json");
+    expect(await of(entries, entries.slice(80))).toMatchObject({ before: { lines: 200 }, kept: { lines: 40 } });
+    expect(await of(byName, Object.fromEntries(Object.entries(byName).slice(70)))).toMatchObject({ kept: { lines: 60 } });
+    expect(await of(entries, entries.slice(5))).toMatchObject({ kept: { lines: 190 } });
+    expect(await of(entries, [])).toMatchObject({ kept: { lines: 0 }, empties: true });
+    expect(
+      await of(
+        entries,
+        entries.map(({ id }) => ({ id, text: { of: id } })),
+      ),
+    ).toMatchObject({ kept: { lines: 200 } });
+  }
+  const deep = (inner: string) => "[".repeat(50_000) + inner + "]".repeat(50_000);
+  expect(await measure(inMemory(deep("1")), inMemory(deep("2,3")), "a.json")).toMatchObject({
+    before: { lines: 1 },
+    kept: { lines: 1 },
+  });
+});
+
+it(`JSON that is too long to be read counts as it would be read (seed ${seed})`, async () => {
+  const pad = " ".repeat(COMPARED);
+  const root = fc.oneof(fc.array(value, { maxLength: 5 }), fc.dictionary(fc.string(), value));
+  await fc.assert(
+    fc.asyncProperty(root, root, async (one, two) => {
+      const [before, after] = [JSON.stringify(one, null, 2), JSON.stringify(two)];
+      const [read, other] = [
+        await measure(inMemory(before), inMemory(after), "x"),
+        await measure(inMemory(after), inMemory(before), "x"),
+      ];
+      const counted = await measure(inMemory(pad + before), inMemory(after), "x");
+      expect(counted.before).toMatchObject({ bytes: Buffer.byteLength(JSON.stringify(one)), lines: read.before.lines });
+      expect(counted.kept.lines).toBe(Math.min(read.before.lines, other.before.lines));
+      expect(counted).toMatchObject({ json: true, empties: read.before.lines > 0 && other.before.lines === 0 });
+    }),
+    { seed, numRuns: 10 },
+  );
+  for (const text of ["[link](x) and more", '{"a":1}\n{"b":2}', '{"a":"b', "[1]]", "12", '"text"', ""]) {
+    const bytes = Buffer.from(text + pad);
+    const long = {
+      size: bytes.length,
+      async *open() {
+        yield bytes;
+      },
+    };
+    expect((await measure(long, long, "x.md")).json).toBeUndefined();
+  }
+});
+
 it("a long content is counted, a very long one only weighed, and neither is held in memory", async () => {
   const one = Buffer.from("- an item of a list that goes on and on and on\n".repeat(1000));
   const long = (size: number): Measurable => ({

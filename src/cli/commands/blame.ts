@@ -5,6 +5,7 @@
 import { type Command, Option } from "commander";
 import type { Blame, BlameLine } from "../../index.ts";
 import { exits, type Cli } from "../cli.ts";
+import { jsonText } from "../output.ts";
 import { pour } from "../pour.ts";
 import { printable, shortened } from "../short.ts";
 import { versionOf } from "../version-of.ts";
@@ -40,7 +41,7 @@ export function define(command: Command, cli: Cli): void {
     if (format === "agent-trace") {
       const record = await memory.trace(key, { version });
       if (cli.out.json) cli.out.answer(record, () => "");
-      else await pour(once(`${JSON.stringify(record, null, 2)}\n`), cli.out);
+      else await pour(once(`${jsonText(record, 2)}\n`), cli.out);
       return;
     }
     const blame = await memory.blame(key, { version });

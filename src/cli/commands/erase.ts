@@ -59,7 +59,7 @@ export function define(command: Command, cli: Cli): void {
       const lifted = await memory.liftErasure(flags.lift);
       return cli.out.answer(lifted, () => `lifted: what was erased at ${localTime(lifted.at)} may be saved again`);
     }
-    await erase(cli, memory, await wishOf(memory, what, flags), flags);
+    await erase(cli, memory, await wishOf(memory, what, flags, cli.out), flags);
   });
 }
 
@@ -71,13 +71,18 @@ function alone(what: string | undefined, { list: _, lift: __, ...rest }: Flags):
   });
 }
 
-async function wishOf(memory: Memory, what: string | undefined, { chat, session, match }: Flags): Promise<EraseWish> {
+async function wishOf(
+  memory: Memory,
+  what: string | undefined,
+  { chat, session, match }: Flags,
+  { note }: Output,
+): Promise<EraseWish> {
   const given = [what, chat, session, match].filter((one) => one !== undefined).length;
   if (given !== 1)
     throw new AftersaveError("E_USAGE", given === 0 ? "nothing was named to erase" : "more than one thing was named to erase", {
       hint: "Name one of: KEY, KEY@VERSION, --chat, --session, --match.",
     });
-  if (what !== undefined) return versionOf(memory, what);
+  if (what !== undefined) return versionOf(memory, what, note);
   const text = match === "-" ? (await textOf(process.stdin)).replace(/\r?\n$/, "") : match;
   return { chat, session, match: text };
 }

@@ -127,8 +127,14 @@ function filesOf(files: readonly string[], erased: number): string {
   return printable(files.slice(0, MOST_FILES).join(", ")) + more;
 }
 
-const changeOf = ({ added, removed }: Pick<HistoryEntry, "added" | "removed">, { paint }: Words): string =>
-  added === null || removed === null ? "" : `  ${paint("green", `+${added}`)} ${paint("red", `−${removed}`)}`;
+/** A decision, such as a pin, changes no content. */
+const changeOf = (
+  { added, removed, bytes: grown }: Pick<HistoryEntry, "added" | "removed" | "bytes">,
+  { paint }: Words,
+): string =>
+  added === null || removed === null || (added === 0 && removed === 0 && grown === 0)
+    ? ""
+    : `  ${paint("green", `+${added}`)} ${paint("red", `−${removed}`)}`;
 
 function whoOf({ chat_name, model, origin, session_id, context_tags }: HistoryEntry | HistoryVersion): string {
   const chat = chat_name === "UNKNOWN" ? [] : [`[${printable(chat_name)}]`];

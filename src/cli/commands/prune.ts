@@ -65,7 +65,7 @@ export function define(command: Command, cli: Cli): void {
     if (pruned.left.length > 0) cli.exit = pruned.removed.length > 0 ? EXIT.partly : EXIT.failed;
     out.answer(
       pruned,
-      () => [...(plan.ruled ? [] : [NO_RULE]), ...sayPruned(pruned)].join("\n"),
+      () => sayPruned(pruned, plan).join("\n"),
       () => sayLeft(pruned).join("\n"),
     );
   });
@@ -130,9 +130,10 @@ function sayPlan(plan: PrunePlan, { paint }: Output): string {
 const sayLeft = ({ left }: Pruned): string[] =>
   left.map(({ copy, from, says }) => `stays ${where(from)}: ${printable(copy)}: ${printable(says)}`);
 
-function sayPruned(pruned: Pruned): string[] {
+function sayPruned(pruned: Pruned, plan: PrunePlan): string[] {
   const done = pruned.removed.map(
     ({ from, copies, bytes: size }) => `removed ${copiesOf(copies)} (${bytes(size)}) ${where(from)}`,
   );
-  return [...(done.length > 0 ? done : ["removed nothing"]), ...sayLeft(pruned)];
+  const nothing = plan.removes.length === 0 ? saySum(plan) : "removed nothing";
+  return [...(done.length > 0 ? done : [nothing]), ...sayLeft(pruned)];
 }

@@ -18,7 +18,7 @@ export function define(command: Command, cli: Cli): void {
       1: "with --check: something failed, or has been pending for more than 15 minutes, or no target is enabled",
       2: "wrong usage or configuration",
       4: "with --check: not signed in at a target",
-      5: "with --check: held, in conflict, kept here for a secret, or another memory root owns a target's place: a person must decide",
+      5: "with --check: held, in conflict, kept here for a secret, another memory root owns a target's place, or the changelog was found altered: a person must decide",
     },
   ).action(async ({ check }: { check?: boolean }) => {
     const memory = await cli.memory();
@@ -31,7 +31,7 @@ export function define(command: Command, cli: Cli): void {
 
 /** The one sentence that matters. */
 function verdict(
-  { files, pending, failed, conflicts, held, blocked, erasing, unprotected_bytes, targets }: Status,
+  { files, pending, failed, conflicts, held, blocked, erasing, altered, unprotected_bytes, targets }: Status,
   exit: number,
 ): [boolean, string] {
   const enabled = Object.values(targets).filter((target) => target.enabled);
@@ -45,6 +45,7 @@ function verdict(
   if (enabled.some(({ state }) => state === "signed_out")) return [false, "Not safe: a target is signed out."];
   if (conflicts + held > 0)
     return [false, `A person must decide: ${conflicts > 0 ? plural(conflicts, "conflict") : `${held} held`}.`];
+  if (altered > 0) return [false, "A person must look: the changelog was found altered."];
   if (enabled.some(({ code }) => code === "E_TARGET_IN_USE"))
     return [false, "A person must decide: another memory root owns a target's place."];
   if (blocked > 0) return [false, `A person must decide: ${plural(blocked, "upload")} kept here, for what they hold.`];
@@ -92,6 +93,8 @@ function placeAt({ config }: Memory, name: string, key: string): string {
 
 const SHOWN = 5;
 
+const contentOf = (whose: string | null) => (whose === null ? "someone else's content" : `what ${whose} saved meanwhile`);
+
 /** Which files are in conflict, where theirs is, and what to do. */
 function sayConflicts({ conflict_list: all }: Status, memory: Memory): string[] {
   if (all.length === 0) return [];
@@ -99,8 +102,8 @@ function sayConflicts({ conflict_list: all }: Status, memory: Memory): string[] 
     ...all
       .slice(0, SHOWN)
       .map(
-        ({ file, target, kept_as }) =>
-          `  ${file}: someone else's content is kept on ${target} as ${placeAt(memory, target, kept_as)}`,
+        ({ file, target, kept_as, whose }) =>
+          `  ${file}: ${contentOf(whose)} is kept on ${target} as ${placeAt(memory, target, kept_as)}`,
       ),
     ...(all.length > SHOWN ? [`  and ${all.length - SHOWN} more: \`aftersave doctor\` names them all`] : []),
     "Compare theirs with ours, save what should stay, then run `aftersave doctor --fix` to say that you have looked.",
@@ -162,6 +165,9 @@ function say(status: Status, exit: number, memory: Memory, { out }: Cli): string
       ? ["`aftersave history --held` lists what the guard holds; `accept VERSION` or `reject VERSION` settles it."]
       : []),
     ...sayBlocked(status),
+    ...(status.altered > 0
+      ? ["`aftersave verify` says how the changelog was altered, and when; `aftersave doctor --fix` says that you have looked."]
+      : []),
     ...(failed > 0 ? [next(Object.values(targets))] : []),
     ...(failed === 0 && oldest_pending_at !== null ? ["`aftersave flush` uploads now, and waits."] : []),
     ...config.warnings.map((warning) => `${out.paint("yellow", "note:")} ${warning}`),

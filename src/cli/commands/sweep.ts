@@ -6,6 +6,7 @@ import type { Command } from "commander";
 import { EXIT } from "../../index.ts";
 import { uploadInBackground } from "../background.ts";
 import { exits, type Cli } from "../cli.ts";
+import { isHeld } from "../save.ts";
 import { plural, sayReceipt } from "../words.ts";
 
 export function define(command: Command, cli: Cli): void {
@@ -14,7 +15,13 @@ export function define(command: Command, cli: Cli): void {
       "Looks at every memory file for changes that others made past aftersave, and versions them as `external`. " +
         "What was there before is kept in the archive.",
     ),
-    { 0: "done", 1: "failed", 2: "wrong usage or configuration", 3: "some files could not be taken; they are listed" },
+    {
+      0: "done",
+      1: "failed",
+      2: "wrong usage or configuration",
+      3: "some files could not be taken; they are listed",
+      5: "what was found is held: a person must decide",
+    },
   ).action(async () => {
     const memory = await cli.memory();
     const { checked, changed, refused } = await memory.sweep();
@@ -25,6 +32,8 @@ export function define(command: Command, cli: Cli): void {
       hint: error.hint ?? null,
     }));
     if (changed.length > 0) await uploadInBackground(cli, memory);
+    const said = (receipts: typeof changed) => receipts.map((receipt) => sayReceipt(receipt, cli.out.paint));
+    const held = await Promise.all(changed.map((receipt) => isHeld(memory, receipt)));
     const bad = reasons.map(({ path, message, hint }) =>
       `${cli.out.paint("red", "refused")} ${path}: ${message}. ${hint ?? ""}`.trimEnd(),
     );
@@ -32,12 +41,12 @@ export function define(command: Command, cli: Cli): void {
       { checked, changed, refused: reasons },
       () =>
         [
-          ...changed.map((receipt) => sayReceipt(receipt, cli.out.paint)),
+          ...said(changed),
           ...bad,
           `looked at ${plural(checked, "file")}: ${changed.length} changed` + (bad.length > 0 ? `, ${bad.length} refused` : ""),
         ].join("\n"),
-      () => bad.join("\n"),
+      () => [...said(changed.filter(({ alarms, warnings }) => alarms.length + warnings.length > 0)), ...bad].join("\n"),
     );
-    if (refused.length > 0) cli.exit = EXIT.partly;
+    cli.exit = refused.length > 0 ? EXIT.partly : held.includes(true) ? EXIT.undecided : EXIT.ok;
   });
 }

@@ -31,7 +31,7 @@ export function define(command: Command, cli: Cli): void {
       ),
     {
       0: "all is well, or only changed by others since the last save",
-      1: "damage was found, or the target could not be asked",
+      1: "damage was found, also earlier in the changelog (until `doctor --fix`), or the target could not be asked",
       2: "wrong usage or configuration",
       4: "not signed in at the target",
     },

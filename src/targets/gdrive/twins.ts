@@ -113,7 +113,7 @@ export function createTwins({ api, journal, memory, clock }: TwinsParts): Twins 
           files = await childrenOf(folders, since, asked);
         }
         const found = await lostIn(files, new Map(group.map(([id, { dir }]) => [id, dir])), asked);
-        lost.push(...found);
+        for (const one of found) lost.push(one);
         if (found.length > 0) continue; // the next audit sees that they were sent again
         const later = new Set(hidden().map((id) => made.get(id)));
         for (const id of folders) if (!later.has(id) && !fresh.has(id)) await memory.delete(`${MARK}${id}`);

@@ -1,5 +1,6 @@
 /** What people do in Drive, seen through the whole engine: nothing of theirs is lost, nothing of ours either, and it is told. */
-import { readFileSync, writeFileSync } from "node:fs";
+import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { addFaults, flushAll, held, makeDriveRoot, problemsOn } from "../../../scripts/campaign/drive.ts";
@@ -51,6 +52,92 @@ async function place(options: DriveEmulatorOptions = {}): Promise<Place> {
 }
 
 const here = (drive: DriveEmulator, path: string) => drive.account.find(path).filter(({ trashed }) => !trashed);
+
+describe("another machine of the same memory saves a file", () => {
+  /** A second machine, which has the folder but not the state. */
+  async function second(root: string): Promise<Memory> {
+    const copy = `${root}-second`;
+    cpSync(root, copy, { recursive: true });
+    undo.push(async () => removeRoot(copy));
+    rmSync(join(copy, ".aftersave"), { recursive: true });
+    const memory = await openMemory({ root: copy, retryBaseMs: 1 });
+    undo.push(() => memory.close());
+    return memory;
+  }
+
+  it("and has not told its history yet: it is named, not taken for a stranger; told, it is no conflict any more", async () => {
+    const { drive, root, memory, content, kept } = await place();
+    await memory.append(KEY, "both\n");
+    await memory.flush();
+    const other = await second(root);
+    await other.append(KEY, "the other\n");
+    await other.flush(); // so that it is known there
+
+    const { version } = await memory.append(KEY, "the one\n");
+    await memory.upload(KEY); // the data, not yet the history
+    await other.append(KEY, "the other again\n");
+    const result = await other.upload(KEY);
+    expect(result).toMatchObject({ status: "success", code: "E_CONFLICT" });
+    const whose = `another machine of yours (${JSON.stringify(hostname())})`;
+    expect(result.notes).toContain(`${whose} had saved another version (${version}) meanwhile; it is kept as `);
+    expect(result.notes).toContain("compare it with yours, and save here what should stay");
+    expect(result.notes).not.toContain("someone else");
+    expect(content(AT)).toBe("both\nthe other\nthe other again\n");
+    expect(kept()).toContain("both\nthe one\n");
+    expect((await other.status()).conflict_list).toMatchObject([{ file: KEY, whose }]);
+    const messages = (await other.doctor()).map(({ message }) => message).filter((message) => message.includes("had saved of"));
+    expect(messages).toEqual([expect.stringContaining(`what ${whose} had saved of ${KEY} was on drive`)]);
+
+    await memory.flush();
+    await other.append("Meta/more.txt", "x");
+    await other.flush();
+    expect((await other.status()).conflicts).toBe(0);
+    expect(here(drive, AT)).toHaveLength(1);
+  });
+
+  it("and has told it: no conflict, its version is kept, and the way on is said", async () => {
+    const { root, memory, kept } = await place();
+    await memory.append(KEY, "both\n");
+    await memory.flush();
+    const other = await second(root);
+    await memory.append(KEY, "the one\n");
+    await memory.flush();
+    await other.append(KEY, "the other\n");
+    const result = await other.upload(KEY);
+    expect(result).toMatchObject({ status: "success", notes: expect.stringContaining("another machine of yours (") });
+    expect(result).not.toHaveProperty("code");
+    expect(kept()).toEqual(["both\nthe one\n"]);
+    expect((await other.status()).conflicts).toBe(0);
+  });
+
+  it("what our own history has is no conflict, though the other machine put it there and the state knows nothing", async () => {
+    const { root, memory, content, kept } = await place();
+    await memory.append(KEY, "one\n");
+    await memory.append(KEY, "two\n");
+    await memory.upload(KEY);
+    const other = await second(root); // it has both versions in its changelog
+    await other.append(KEY, "three\n");
+    const result = await other.upload(KEY);
+    expect(result).toMatchObject({ status: "success", notes: "an older version of ours was there" });
+    expect(result).not.toHaveProperty("code");
+    expect(content(AT)).toBe("one\ntwo\nthree\n");
+    expect(kept()).toEqual([]);
+  });
+
+  it("and someone edits that by hand: this is a stranger's, whatever the stamp says", async () => {
+    const { drive, root, memory } = await place();
+    await memory.append(KEY, "both\n");
+    await memory.flush();
+    const other = await second(root);
+    await memory.append(KEY, "the one\n");
+    await memory.upload(KEY);
+    drive.account.edit(here(drive, AT)[0]?.id ?? "", "by hand");
+    await other.append(KEY, "the other\n");
+    const result = await other.upload(KEY);
+    expect(result).toMatchObject({ code: "E_CONFLICT", notes: expect.stringContaining("someone else's content was there") });
+    expect((await other.status()).conflict_list).toMatchObject([{ file: KEY, whose: null }]);
+  });
+});
 
 describe("someone edits a file", () => {
   it("between our last look and our write: theirs is kept in the archive folder, told, and ours is written", async () => {

@@ -365,7 +365,7 @@ describe("several processes", () => {
     const before = place.read();
     const locks = join(dirname(place.tokenFile), "locks");
     const args = ["renew", place.tokenFile, locks, drive.rootUrl, drive.tokenUrl, "15"];
-    const children = [start(...args), start(...args)];
+    const children = await Promise.all([start(...args), start(...args)]);
     const [codes] = await Promise.all([Promise.all(children.map(ended)), ...children.map((child) => said(child, "stored"))]);
     expect(codes).toEqual([0, 0]);
     expect(place.read()).toMatchObject({ ...before, access_token: expect.stringMatching(/^ya29/) as string });
@@ -380,7 +380,14 @@ describe("several processes", () => {
     place.write(drive.authorizedUser());
     const before = place.read();
     drive.faults.add({ when: { api: "oauth.token", times: 1 }, do: { kind: "stall", afterBytes: 20 } });
-    const child = start("renew", place.tokenFile, join(dirname(place.tokenFile), "locks"), drive.rootUrl, drive.tokenUrl, "1");
+    const child = await start(
+      "renew",
+      place.tokenFile,
+      join(dirname(place.tokenFile), "locks"),
+      drive.rootUrl,
+      drive.tokenUrl,
+      "1",
+    );
     while (tokensOf(drive) === 0) await pause(2);
     child.kill("SIGKILL");
     await ended(child);

@@ -13,6 +13,7 @@ import type { Chunks, DriverMemory, Source } from "../../../src/core/target.ts";
 import type { DriveApi, DriveFile, Facts, Progress } from "../../../src/targets/gdrive/api.ts";
 import { type ResumableOptions, uploadResumable } from "../../../src/targets/gdrive/resumable.ts";
 import { anySeed, seededRandom, sourceOf, startDriveEmulator } from "../../../src/testing/index.ts";
+import { bundled } from "../../bundled.ts";
 
 const STEP = 256 * 1024;
 const MiB = 1024 * 1024;
@@ -661,9 +662,10 @@ test("a process that is killed half-way through 64 MiB: the next one sends the r
   const children: ChildProcess[] = [];
   try {
     await writeFile(join(folder, "drive_token.json"), JSON.stringify(emulator.authorizedUser()), { mode: 0o600 });
+    const program = await bundled(join(import.meta.dirname, "resumable.child.ts"));
     const run = (stopAt: number) => {
       const args = [folder, emulator.rootUrl, emulator.tokenUrl, String(size), String(stopAt)];
-      const child = fork(new URL("resumable.child.ts", import.meta.url), args, { execArgv: ["--import", "tsx"] });
+      const child = fork(program, args, { execArgv: [] });
       children.push(child);
       return child;
     };

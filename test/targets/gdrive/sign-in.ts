@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import type { CredentialsOptions } from "../../../src/targets/gdrive/credentials.ts";
 import { type DriveEmulator, type DriveEmulatorOptions, startDriveEmulator } from "../../../src/testing/drive-emulator.ts";
+import { bundled } from "../../bundled.ts";
 import { claims } from "./place.ts";
 
 export function freshFolder(): string {
@@ -54,8 +55,8 @@ export function material(
 }
 
 /** A process of its own that keeps storing renewed tokens, or renews through Google's client: see sign-in.child.ts. */
-export function start(...args: string[]): ChildProcess {
-  const child = spawn(process.execPath, ["--import", "tsx", join(import.meta.dirname, "sign-in.child.ts"), ...args], {
+export async function start(...args: string[]): Promise<ChildProcess> {
+  const child = spawn(process.execPath, [await bundled(join(import.meta.dirname, "sign-in.child.ts")), ...args], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   onTestFinished(() => void child.kill("SIGKILL"));

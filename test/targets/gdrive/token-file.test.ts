@@ -203,7 +203,7 @@ describe("several processes", () => {
     const claim = (kind: "token") => claims.take(kind, "");
     const signIn = (n: number) => storeSignIn(place.tokenFile, client, { ...renewed, refreshToken: `1//${n}` }, at, claim);
     await signIn(0);
-    const children = ["a", "b"].map((name) => start("store", place.tokenFile, locks, name, "0"));
+    const children = await Promise.all(["a", "b"].map((name) => start("store", place.tokenFile, locks, name, "0")));
     await Promise.all(children.map((child) => said(child, "storing")));
     for (let n = 1; n <= 40; n++) {
       await signIn(n);
@@ -227,7 +227,7 @@ describe("several processes", () => {
     const locks = join(dirname(place.tokenFile), "locks");
     place.write({ refresh_token: SECRET, mine: "kept", pad: "x".repeat(200_000) });
     for (let n = 0; n < 4; n++) {
-      const child = start("store", place.tokenFile, locks, `c${n}`, "0");
+      const child = await start("store", place.tokenFile, locks, `c${n}`, "0");
       await said(child, "storing");
       await pause(5 * n); // at another place each time
       child.kill("SIGKILL");
