@@ -2,7 +2,7 @@
  * The way to an S3 service: Amazon's client, loaded on first use, with its own retries off.
  * @module
  */
-import type { GetObjectCommandOutput, S3, S3ClientConfig } from "@aws-sdk/client-s3";
+import type { S3, S3ClientConfig } from "@aws-sdk/client-s3";
 import { TargetError } from "../../core/errors.ts";
 import type { Call } from "../../core/target.ts";
 import type { DriverContext } from "../shared/driver.ts";
@@ -23,8 +23,6 @@ export interface Service {
   isSwift(): boolean;
   close(): void;
 }
-
-export type Got = GetObjectCommandOutput;
 
 const loopback = /^(localhost|127(\.\d{1,3}){3}|\[?::1\]?)$/;
 const CONNECT_MS = 10_000;

@@ -57,6 +57,19 @@ describe("what a service can do", () => {
 });
 
 describe("someone else's write", () => {
+  it("while parts are sent shows just before the end, where the end itself obeys no condition", async () => {
+    const { s3, target } = await onS3({ conditionsAtTheEnd: false });
+    const seen = await target.put(NOTE, sourceOf("seen"));
+    let sent = 0;
+    s3.fault = ({ action }) => {
+      if (action === "s3:UploadPart" && ++sent === 4) s3.write(AT, Buffer.from("theirs"));
+      return undefined;
+    };
+    await expect(target.put(NOTE, sourceOf(big), { expect: seen })).rejects.toMatchObject({ kind: "conflict" });
+    expect(s3.bytesAt(AT)?.toString()).toBe("theirs");
+    expect((await target.stat(NOTE, { hash: true }))?.hash?.hex).toBe(createHash("md5").update("theirs").digest("hex"));
+  });
+
   it.each([
     ["a small file", Buffer.from("ours")],
     ["a big one, while its parts are sent", big],
