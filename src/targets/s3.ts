@@ -87,7 +87,7 @@ export async function openS3Target(context: DriverContext, tuning: S3Tuning = {}
 
   const server = JSON.stringify([options["endpoint"] ?? null, Bucket]);
 
-  let known: Abilities | undefined = await recall(memory, server);
+  let known: Abilities | undefined = await recall(memory, server, clock);
   let opening: Promise<Service> | undefined;
   let asking: Promise<Abilities> | undefined;
   let isThere = false;
@@ -103,7 +103,7 @@ export async function openS3Target(context: DriverContext, tuning: S3Tuning = {}
     if (known) return known;
     const on = await service();
     // several callers wait for one answer; the one whose signal aborts leaves the others without it, and they ask anew
-    asking ??= findOut(on, memory, server, folder, call).finally(() => (asking = undefined));
+    asking ??= findOut(on, memory, server, folder, clock, call).finally(() => (asking = undefined));
     try {
       return (known = await asking);
     } catch (error) {

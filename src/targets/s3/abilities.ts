@@ -4,6 +4,7 @@
  * @module
  */
 import { createHash, randomBytes } from "node:crypto";
+import type { Clock } from "../../core/clock.ts";
 import { TargetError } from "../../core/errors.ts";
 import type { Call, DriverMemory } from "../../core/target.ts";
 import type { Service } from "./client.ts";
@@ -42,12 +43,17 @@ export const matching = (how: Matching, etag: string) => (how === "bare" ? etag 
 export const md5Of = (bytes: Uint8Array, encoding: "hex" | "base64" = "hex") => createHash("md5").update(bytes).digest(encoding);
 export const sha256Of = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("base64");
 
-/** What was found out about this bucket before, in any process. */
-export async function recall(memory: DriverMemory, server: string): Promise<Abilities | undefined> {
+/** Services are renewed, and another one may answer at the same address: after a week it is found out again. */
+const BELIEVED_MS = 7 * 24 * 3_600_000;
+/** No try takes as long, so what lies there since is what a kill left. */
+const LEFT_MS = 24 * 3_600_000;
+
+/** What was found out about this bucket in the last days, in any process. */
+export async function recall(memory: DriverMemory, server: string, clock: Pick<Clock, "now">): Promise<Abilities | undefined> {
   const text = await memory.get(MEMORY);
   if (text === undefined) return undefined;
-  const known = JSON.parse(text) as { server: string; abilities: Abilities };
-  return known.server === server ? known.abilities : undefined;
+  const known = JSON.parse(text) as { server: string; at: number; abilities: Abilities };
+  return known.server === server && Math.abs(clock.now() - known.at) < BELIEVED_MS ? known.abilities : undefined;
 }
 
 export const forget = (memory: DriverMemory) => memory.delete(MEMORY);
@@ -80,10 +86,12 @@ export async function findOut(
   memory: DriverMemory,
   server: string,
   folder: string,
+  clock: Pick<Clock, "now">,
   call: Call,
 ): Promise<Abilities> {
   const { bucket: Bucket } = service;
-  const name = () => `${folder}.aftersave/probe-${randomBytes(8).toString("hex")}`;
+  const own = `${folder}.aftersave/probe-`;
+  const name = () => `${own}${randomBytes(8).toString("hex")}`;
   const [Key, Copy] = [name(), name()];
   const made = new Set<string>();
   const bytes = Buffer.from("aftersave tries out what this place can do");
@@ -142,7 +150,10 @@ export async function findOut(
       versioned: VersionId !== undefined && VersionId !== "null",
       lags: service.isSwift(),
     };
-    await memory.set(MEMORY, JSON.stringify({ server, abilities }));
+    const left = await tried(service.ask(doing, call, (s3, http) => s3.listObjectsV2({ Bucket, Prefix: own }, http)));
+    for (const { Key: object, LastModified } of "done" in left ? (left.done.Contents ?? []) : [])
+      if (object !== undefined && LastModified !== undefined && clock.now() - LastModified.getTime() > LEFT_MS) made.add(object);
+    await memory.set(MEMORY, JSON.stringify({ server, at: clock.now(), abilities }));
     return abilities;
   } finally {
     const swept = Promise.all([...made].map(sweepAway));

@@ -21,6 +21,7 @@ describe("what a service can do", () => {
     const before = s3.asked.length;
     const again = await open();
     expect(again.traits.guardedPut).toBe(true);
+    expect((await open({ options: { bucket: "another" } })).traits.guardedPut).toBe(false);
     await again.put(NOTE, sourceOf("two"));
     expect(s3.asked.length).toBe(before + 1);
     expect(JSON.parse(values.get("abilities") ?? "")).toMatchObject({
@@ -28,7 +29,20 @@ describe("what a service can do", () => {
     });
   });
 
-  it("is asked anew of another bucket, and after the bucket began to keep versions", async () => {
+  it("is asked anew after a week, and what a kill left of it before is removed", async () => {
+    const { s3, target, open } = await onS3();
+    await target.put(NOTE, sourceOf("one"));
+    s3.settings.conditions = "ignored"; // another service answers there by now
+    const left = `${ROOT}.aftersave/probe-0123456789abcdef`;
+    s3.write(left, Buffer.from("left"));
+    for await (const { key } of target.list("")) expect(key).toBe(NOTE);
+    const later = await open({ now: () => Date.now() + 8 * 86_400_000 });
+    await later.put(NOTE, sourceOf("two"));
+    expect(later.traits.guardedPut).toBe(false);
+    expect(s3.keys()).toEqual([AT]);
+  });
+
+  it("is asked anew after the bucket began to keep versions", async () => {
     const { s3, target, values } = await onS3();
     await target.put(NOTE, sourceOf("one"));
     s3.settings.versioned = true;
