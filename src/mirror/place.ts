@@ -2,7 +2,7 @@
  * A target as the mirror uses it, and the small files there that are aftersave's own.
  * @module
  */
-import { createHash } from "node:crypto";
+import { hexOf } from "../core/digest.ts";
 import { TargetError, type ErrorCode } from "../core/errors.ts";
 import type { Key } from "../core/key.ts";
 import type { Call, Chunks, Entry, Guard, Source, Target } from "../core/target.ts";
@@ -36,9 +36,9 @@ export const PARK_MS = 60_000;
 export const kindOf = (error: unknown) => (error instanceof TargetError ? error.kind : undefined);
 
 export async function hashOf(chunks: Chunks, algo: string): Promise<string> {
-  const hash = createHash(algo);
-  for await (const chunk of chunks) hash.update(chunk);
-  return hash.digest("hex");
+  const hex = await hexOf(() => chunks, algo);
+  if (hex === undefined) throw new TargetError("unsupported", `the target reports a hash (${algo}) that is not known here`);
+  return hex;
 }
 
 /** The sha256 of what is there: as reported, else by reading it. */

@@ -2,21 +2,11 @@
  * Tries again what can pass, and tells a failure from a success whose answer was lost.
  * @module
  */
-import { createHash, getHashes } from "node:crypto";
 import { setMaxListeners } from "node:events";
+import { hexOf } from "../core/digest.ts";
 import { TargetError } from "../core/errors.ts";
 import type { Key } from "../core/key.ts";
-import {
-  type Call,
-  type Chunks,
-  type Entry,
-  forward,
-  type Guard,
-  type Hash,
-  type Source,
-  type Tries,
-  type Wrap,
-} from "../core/target.ts";
+import { type Call, type Entry, forward, type Guard, type Hash, type Source, type Tries, type Wrap } from "../core/target.ts";
 
 export interface RetryOptions {
   /** Tries of one call that brings no `Call.tries`; 3 by default. */
@@ -31,16 +21,10 @@ export interface RetryOptions {
 
 const kindOf = (error: unknown) => (error instanceof TargetError ? error.kind : undefined);
 
-async function hexOf(algo: string, chunks: Chunks): Promise<string> {
-  const hash = createHash(algo);
-  for await (const chunk of chunks) hash.update(chunk);
-  return hash.digest("hex");
-}
-
 /** The hash of `body` in the algorithm that the place speaks; undefined where only it knows that one. */
 async function hashOf(body: Source, algo: string): Promise<string | undefined> {
   if (algo === "sha256") return body.sha256;
-  return getHashes().includes(algo) ? hexOf(algo, body.open()) : undefined;
+  return hexOf(() => body.open(), algo);
 }
 
 /**
@@ -112,7 +96,7 @@ export function withRetry(options: RetryOptions = {}): Wrap {
     }
 
     const withHash = (key: Key, { signal }: Guard) => inner.stat(key, { signal, hash: true });
-    const sha256At = (key: Key, { signal }: Guard) => inner.read(key, (bytes) => hexOf("sha256", bytes), { signal });
+    const sha256At = (key: Key, { signal }: Guard) => inner.read(key, (bytes) => hexOf(() => bytes, "sha256"), { signal });
 
     async function holds(key: Key, body: Source, guard: Guard): Promise<Entry | undefined> {
       const entry = await withHash(key, guard);

@@ -80,12 +80,13 @@ async function show({ out }: Cli, address: string, browser: boolean): Promise<vo
 
 /** Asks on the terminal. It stays in its usual mode, so that Ctrl-C is what it always is. */
 function asker({ out }: Cli, signal: AbortSignal) {
-  return async (guide: string, question: string): Promise<string | undefined> => {
+  return async (guide: string, question: string, as: "path" | "text" = "path"): Promise<string | undefined> => {
     out.fail(guide);
     const terminal = createInterface({ input: process.stdin, output: process.stderr, terminal: false });
     try {
       const said = (await terminal.question(`\n${question}: `, { signal })).trim().replace(/^(['"])(.*)\1$/, "$2");
-      return said === "" ? undefined : resolve(said.replace(/^~(?=\/|$)/, homedir()));
+      if (said === "" || as === "text") return said || undefined;
+      return resolve(said.replace(/^~(?=\/|$)/, homedir()));
     } finally {
       terminal.close();
     }

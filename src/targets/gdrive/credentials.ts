@@ -10,7 +10,8 @@ import type { AuthPlus } from "googleapis/build/src/apis/drive/index.js";
 import type { Clock } from "../../core/clock.ts";
 import { errnoOf, TargetError } from "../../core/errors.ts";
 import { faultOf } from "./faults.ts";
-import { type Claim, readClientFile, readTokenFile, storeRenewed, type OAuthClient, type TokenFile } from "./token-file.ts";
+import type { Claim } from "../shared/secret-file.ts";
+import { readClientFile, readTokenFile, storeRenewed, type OAuthClient, type TokenFile } from "./token-file.ts";
 
 /** A client of Google's library that signs requests. Its other kinds (service accounts, metadata server) extend this one. */
 export type AuthClient = InstanceType<AuthPlus["OAuth2"]>;

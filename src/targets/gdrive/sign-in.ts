@@ -8,6 +8,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import { AftersaveError, type ErrorCode, TargetError } from "../../core/errors.ts";
 import type { DriverContext } from "../shared/driver.ts";
+import { removeTokenFile } from "../shared/secret-file.ts";
 import type { Dialogue, SignedIn, SignedOut } from "../shared/sign-in.ts";
 import {
   askToken,
@@ -21,7 +22,7 @@ import {
 } from "./credentials.ts";
 import { faultOf } from "./faults.ts";
 import { credentialsOf, openApi } from "./open.ts";
-import { adoptClientFile, type OAuthClient, readClientFile, readTokenFile, removeTokenFile, storeSignIn } from "./token-file.ts";
+import { adoptClientFile, type OAuthClient, readClientFile, readTokenFile, storeSignIn } from "./token-file.ts";
 
 const AUTH_URL = "https://accounts.google.com/o/oauth2/v2/auth";
 /** How long a person may take. */

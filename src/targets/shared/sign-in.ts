@@ -9,8 +9,8 @@ export interface Dialogue {
   readonly onAddress?: ((address: string) => void) | undefined;
   /** The file of the app that signs in, if it was named. It is copied to its place. */
   readonly clientFile?: string | undefined;
-  /** Shows `guide` and asks for a path; undefined when none is given. Left out where nobody can be asked. */
-  readonly ask?: ((guide: string, question: string) => Promise<string | undefined>) | undefined;
+  /** Shows `guide` and asks for a path, or for `text` as it is typed; undefined when none is given. Left out where nobody can be asked. */
+  readonly ask?: ((guide: string, question: string, as?: "path" | "text") => Promise<string | undefined>) | undefined;
   readonly signal?: AbortSignal | undefined;
   /** How long a person may take. */
   readonly waitMs?: number | undefined;

@@ -7,10 +7,10 @@ import {
   adoptClientFile,
   readClientFile,
   readTokenFile,
-  removeTokenFile,
   storeRenewed,
   storeSignIn,
 } from "../../../src/targets/gdrive/token-file.ts";
+import { removeTokenFile } from "../../../src/targets/shared/secret-file.ts";
 import { ended, material, said, start } from "./sign-in.ts";
 
 const SECRET = "1//0-a-very-secret-thing";
