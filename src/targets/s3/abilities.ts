@@ -8,6 +8,7 @@ import type { Clock } from "../../core/clock.ts";
 import { TargetError } from "../../core/errors.ts";
 import type { Call, DriverMemory } from "../../core/target.ts";
 import type { Service } from "./client.ts";
+import { purgeVersions } from "./purge.ts";
 
 /** How the service compares an ETag: as the standard writes it, in quotes; only without them (Ceph); or not at all. */
 export type Matching = "quoted" | "bare" | "none";
@@ -98,32 +99,39 @@ export async function findOut(
   const doing = "try out what the bucket can do";
   const ask = <T>(request: Parameters<typeof service.ask<T>>[2]) => tried(service.ask(doing, call, request));
 
-  const put = (key: string, condition: { IfNoneMatch?: string; IfMatch?: string }, sum: boolean) => {
+  // the ETag of the object that all is tried on; one that is no hash moves with every write
+  let etag = "";
+  let versioned = false;
+  // a bucket with object lock takes nothing without a digest
+  const digest = { ContentMD5: md5Of(bytes, "base64") };
+  const put = async (key: string, condition: { IfNoneMatch?: string; IfMatch?: string }, sum = false) => {
     made.add(key);
-    return ask((s3, http) =>
-      s3.putObject({ Bucket, Key: key, Body: bytes, ...condition, ...(sum && { ChecksumSHA256: sha256Of(bytes) }) }, http),
-    );
+    const sums = sum ? { ChecksumSHA256: sha256Of(bytes) } : digest;
+    const answer = await ask((s3, http) => s3.putObject({ Bucket, Key: key, Body: bytes, ...condition, ...sums }, http));
+    if ("done" in answer && key === Key) etag = bareOf(answer.done.ETag);
+    return answer;
   };
-  /** The one of `tries` that is obeyed: it refuses what does not match, and takes what does. */
-  const obeyed = async (right: string, go: (IfMatch: string) => Promise<Answer<unknown>>): Promise<Matching> => {
+  /** It refuses what does not match, and takes what does. */
+  const obeyed = async (): Promise<Matching> => {
     for (const how of ["quoted", "bare"] as const) {
-      if (!refusedBy(await go(matching(how, NOBODYS)))) return "none";
-      if ("done" in (await go(matching(how, right)))) return how;
+      if (!refusedBy(await put(Key, { IfMatch: matching(how, NOBODYS) }))) return "none";
+      if ("done" in (await put(Key, { IfMatch: matching(how, etag) }))) return how;
     }
     return "none";
   };
 
   try {
     const summed = await put(Key, {}, true);
-    const plain = "done" in summed ? summed : await put(Key, {}, false);
+    const plain = "done" in summed ? summed : await put(Key, {});
     if ("refused" in plain) throw plain.error;
-    const etag = bareOf(plain.done.ETag);
+    const { VersionId } = plain.done;
+    versioned = VersionId !== undefined && VersionId !== "null";
+    const first = etag;
     const head = await service.ask(doing, call, (s3, http) =>
       s3.headObject({ Bucket, Key, ...("done" in summed && { ChecksumMode: "ENABLED" }) }, http),
     );
-    const create =
-      refusedBy(await put(Key, { IfNoneMatch: "*" }, false)) && "done" in (await put(name(), { IfNoneMatch: "*" }, false));
-    const replace = await obeyed(etag, (IfMatch) => put(Key, { IfMatch }, false));
+    const create = refusedBy(await put(Key, { IfNoneMatch: "*" })) && "done" in (await put(name(), { IfNoneMatch: "*" }));
+    const replace = await obeyed();
 
     const copied = (IfNoneMatch?: string) => {
       made.add(Copy);
@@ -132,22 +140,20 @@ export async function findOut(
     };
     const copy = "done" in (await copied()) && refusedBy(await copied("*"));
 
-    const complete =
-      create && replace !== "none" && (await obeysAtTheEnd(etag, matching(replace, etag), matching(replace, NOBODYS)));
+    const complete = create && replace !== "none" && (await obeysAtTheEnd(matching(replace, etag), matching(replace, NOBODYS)));
 
     const removed = (IfMatch: string) => ask((s3, http) => s3.deleteObject({ Bucket, Key, IfMatch }, http));
     const remove = replace !== "none" && refusedBy(await removed(matching(replace, NOBODYS)));
 
-    const { VersionId } = plain.done;
     const abilities: Abilities = {
       checksums: "done" in summed && head.ChecksumSHA256 === sha256Of(bytes),
-      md5: etag === md5Of(bytes) && !isEncrypted(head),
+      md5: first === md5Of(bytes) && !isEncrypted(head),
       create,
       replace,
       complete,
       copy,
       remove,
-      versioned: VersionId !== undefined && VersionId !== "null",
+      versioned,
       lags: service.isSwift(),
     };
     const left = await tried(service.ask(doing, call, (s3, http) => s3.listObjectsV2({ Bucket, Prefix: own }, http)));
@@ -160,13 +166,13 @@ export async function findOut(
     if (call.signal?.aborted !== true) await swept;
   }
 
-  async function obeysAtTheEnd(etag: string, right: string, wrong: string): Promise<boolean> {
+  async function obeysAtTheEnd(right: string, wrong: string): Promise<boolean> {
     let upload: { UploadId: string | undefined; Parts: Array<{ PartNumber: number; ETag: string | undefined }> } | undefined;
     const begin = async () => {
       const { UploadId } = await service.ask(doing, call, (s3, http) => s3.createMultipartUpload({ Bucket, Key }, http));
       upload = { UploadId, Parts: [] };
       const { ETag } = await service.ask(doing, call, (s3, http) =>
-        s3.uploadPart({ Bucket, Key, UploadId, PartNumber: 1, Body: bytes }, http),
+        s3.uploadPart({ Bucket, Key, UploadId, PartNumber: 1, Body: bytes, ...digest }, http),
       );
       return (upload = { UploadId, Parts: [{ PartNumber: 1, ETag }] });
     };
@@ -191,7 +197,7 @@ export async function findOut(
         answer = await end({ IfMatch: right });
       }
       if ("done" in answer) upload = undefined;
-      return "done" in answer && etag !== "";
+      return "done" in answer;
     } finally {
       const UploadId = upload?.UploadId;
       if (UploadId !== undefined)
@@ -199,13 +205,14 @@ export async function findOut(
     }
   }
 
-  /** An own object that stays is never listed, and may be removed by anyone: a right that is missing to remove it is no failure. */
+  /** An own object that stays is never listed, and the next try removes it: a right that is missing to do so is no failure. */
   async function sweepAway(key: string): Promise<void> {
-    await service
-      .ask(doing, undefined, (s3) => s3.deleteObject({ Bucket, Key: key }))
-      .catch((error: unknown) => {
-        if (!(error instanceof TargetError)) throw error;
-      });
+    const removed = versioned
+      ? purgeVersions(service, key, key, {})
+      : service.ask(doing, undefined, (s3) => s3.deleteObject({ Bucket, Key: key }));
+    await removed.catch((error: unknown) => {
+      if (!(error instanceof TargetError)) throw error;
+    });
   }
 }
 

@@ -107,6 +107,8 @@ export interface S3Emulator {
   versionsAt(key: string): number;
   /** Keys of all objects. */
   keys(): string[];
+  /** And of those of which only older versions or markers are left. */
+  everKeys(): string[];
   readonly uploads: ReadonlyMap<string, Upload>;
   /** What another program does: past signatures and conditions. */
   write(key: string, bytes: Uint8Array): void;
@@ -512,6 +514,7 @@ export async function startS3(given: Partial<Settings> = {}): Promise<S3Emulator
     bytesAt: (key: string) => current(key)?.bytes,
     versionsAt: (key: string) => objects.get(key)?.length ?? 0,
     keys: () => [...objects.keys()].filter((key) => current(key)),
+    everKeys: () => [...objects.keys()],
     write: (key: string, bytes: Uint8Array) => void store(key, version(Buffer.from(bytes), etagOf(bytes))),
   };
 

@@ -29,6 +29,17 @@ describe("what a service can do", () => {
     });
   });
 
+  it.each([{ kms: true }, { versioned: true }, { checksums: false, kms: true, versioned: true }])(
+    "is found out with %o too, and no version of what was tried is left",
+    async (settings) => {
+      const { s3, target } = await onS3(settings);
+      await target.put(NOTE, sourceOf("one"));
+      expect(target.traits.guardedPut).toBe(true);
+      expect(await target.purge?.(NOTE)).toEqual([]);
+      expect(s3.everKeys()).toEqual([]);
+    },
+  );
+
   it("is asked anew after a week, and what a kill left of it before is removed", async () => {
     const { s3, target, open } = await onS3();
     await target.put(NOTE, sourceOf("one"));
