@@ -39,6 +39,13 @@ export const drivers: Readonly<Record<string, Driver>> = {
     },
     placeOf: (root, options) => JSON.stringify([root, options["endpoint"] ?? null, options["bucket"], options["prefix"] ?? null]),
   },
+  github: {
+    async open(context) {
+      const { createGithubTarget } = await import("./github.ts");
+      return createGithubTarget(context);
+    },
+    placeOf: (root, options) => JSON.stringify([root, options["api_url"], options["repo"], options["tag"]]),
+  },
 };
 
 export const targetTypes: readonly string[] = Object.keys(drivers);
