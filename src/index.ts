@@ -2,7 +2,7 @@
  * The public API and nothing else.
  * @module
  */
-export { driveUpload, openMemory, SaveManager } from "./open.ts";
+export { driveUpload, openMemory, SaveManager, switchTarget } from "./open.ts";
 export type {
   ApplyOptions,
   AsOf,
@@ -93,6 +93,11 @@ export type {
   Status,
   Stayed,
   SweepReport,
+  Switched,
+  TargetInfo,
+  TellableTraits,
+  Trial,
+  TrialPlace,
   TargetReport,
   TargetStatus,
   ToldMemory,

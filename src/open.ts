@@ -7,13 +7,14 @@ import { statSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
 import { dirname, isAbsolute, join } from "node:path";
 import { monotonicFactory } from "ulid";
+import { setEnabled } from "./config/enable.ts";
 import { loadConfig, type Config, type TargetConfig } from "./config/load.ts";
 import type { Clock } from "./core/clock.ts";
 import { AftersaveError, asAftersaveError, errnoOf } from "./core/errors.ts";
-import type { Key } from "./core/key.ts";
+import { ownKey, type Key } from "./core/key.ts";
 import type { Outcome } from "./core/outcome.ts";
 import { targetsFor } from "./core/route.ts";
-import { stack, type Target, type Wrap } from "./core/target.ts";
+import { stack, type DriverMemory, type Target, type Wrap } from "./core/target.ts";
 import type { Meta } from "./core/version.ts";
 import { createLooking, type Looking } from "./history/looking.ts";
 import { createShowing, type Showing } from "./history/showing.ts";
@@ -44,6 +45,7 @@ import { createHistory } from "./mirror/segments.ts";
 import { prove } from "./mirror/prove.ts";
 import { createQueue, type Drained, type DrainOptions, type Queue } from "./mirror/queue.ts";
 import { checkExit, statusOf, type Status } from "./mirror/status.ts";
+import { createTrial, scratchMemory, type Trial } from "./mirror/trial.ts";
 import { createUploader, type MirrorTarget } from "./mirror/upload.ts";
 import { createBringing, type Bringing } from "./recovery/bringing.ts";
 import { createElsewhere } from "./recovery/elsewhere.ts";
@@ -53,6 +55,7 @@ import type { RebuildParts } from "./recovery/rebuild.ts";
 import { openSound } from "./recovery/sound.ts";
 import type { State } from "./state/state.ts";
 import { createSecrets } from "./secrets/secrets.ts";
+import { describeTarget, handedOver, type TargetInfo } from "./targets/describe.ts";
 import { drivers, targetTypes } from "./targets/registry.ts";
 import type { Dialogue, SignedIn, SignedOut } from "./targets/shared/sign-in.ts";
 import type { DriverContext } from "./targets/shared/driver.ts";
@@ -112,6 +115,13 @@ export interface Memory extends Looking, Keeping, Showing, Bringing, SecretsRoom
   /** Ends a target's sign-in and removes it here; what is mirrored stays. */
   disconnect(target: string): Promise<Disconnected>;
   status(): Promise<Status>;
+  /** What paths.json says of each target, and what it promises. Asks none of them. */
+  targets(): readonly TargetInfo[];
+  /**
+   * Room at a target, enabled or not, to try it out: a scratch folder in aftersave's own folder there. Throws what keeps the target
+   * from being used, and `E_BUSY` while another process tries it out.
+   */
+  trial(target: string, options?: Pick<DrainOptions, "signal">): Promise<Trial>;
   /** What `status --check` exits with. */
   check(status: Status): number;
   /** The key that a text means (CONTRACT section 2). Throws `E_KEY_…`. */
@@ -207,6 +217,17 @@ async function openTarget(
   const inner =
     options.targets?.[target.name] ?? (await drivers[target.type]?.open(driverContext(target, config, state, options, clock)));
   if (!inner) throw new AftersaveError("E_TARGET_TYPE", `the target ${target.name} has the unknown type ${target.type}`);
+  return wrapped(target, inner, config, options, clock);
+}
+
+async function wrapped(
+  target: TargetConfig,
+  inner: Target,
+  config: Config,
+  options: OpenOptions,
+  clock: Clock,
+  onCall?: () => void,
+): Promise<Opened> {
   const [{ withLog }, { withTimeout }, { withBytesPerSecond, withSlots }, { withRetry }] = await Promise.all([
     import("./wraps/log.ts"),
     import("./wraps/timeout.ts"),
@@ -216,7 +237,10 @@ async function openTarget(
   const diagnostic = createDiagnosticLog(join(config.stateDir, "diagnostic.log"), clock);
   const concurrency = Math.min(target.concurrency ?? 3, inner.traits.maxConcurrency);
   const wraps: Wrap[] = [
-    withLog(target.name, (record) => diagnostic({ at: new Date(clock.now()).toISOString(), ...record })),
+    withLog(target.name, (record) => {
+      onCall?.();
+      diagnostic({ at: new Date(clock.now()).toISOString(), ...record });
+    }),
     withTimeout(target.timeoutMs ?? 60_000),
     ...(target.bytesPerSecond === null ? [] : [withBytesPerSecond(target.bytesPerSecond)]),
     withSlots(concurrency),
@@ -659,12 +683,39 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
           name: target.name,
           type: target.type,
           enabled: target.enabled,
-          sameDevice: onSameDevice(
-            options.targets?.[target.name] ? undefined : drivers[target.type]?.localPath?.(target.options),
-            config.root,
-          ),
+          sameDevice: onSameDevice(localPathOf(target), config.root),
+          handedOver: options.targets?.[target.name] ? null : handedOver(target.type, target.options, drivers[target.type]),
         })),
       );
+    },
+    targets: () => config.targets.map((target) => describeTarget(target, drivers[target.type])),
+    async trial(name, { signal } = {}) {
+      const target = named(name);
+      const driver = driverOf(target);
+      if (!driver)
+        throw new AftersaveError("E_TARGET_TYPE", `${name} cannot be tried out: no driver of type ${target.type} opens it`);
+      const { id } = await state.segments.writer();
+      const root = `${target.root}${ownKey(`check-${id}`)}/`;
+      const contextAt = (at: string, memory: DriverMemory): DriverContext => ({
+        ...driverContext(target, config, state, options, clock),
+        root: at,
+        memory,
+        claim: (what) => state.claims.take(what, what === "token" ? "" : `${name} tried out`, { waitMs: 600_000 }),
+      });
+      const clear = driver.clear;
+      return createTrial({
+        name,
+        type: target.type,
+        enabled: target.enabled,
+        root,
+        folder: describeTarget({ ...target, root }, driver).where,
+        open: async (at, memory, onCall) =>
+          (await wrapped(target, await driver.open(contextAt(at, memory)), config, options, clock, onCall)).target,
+        clearFolder: clear && ((at) => clear(contextAt(at, scratchMemory()))),
+        run: newId().toLowerCase(),
+        release: await state.claims.take("check", name, { waitMs: 0, signal }),
+        signal,
+      });
     },
     check: (status) => (logs.fault() ? Math.max(1, checkExit(status, clock.now())) : checkExit(status, clock.now())),
     keyOf,
@@ -746,6 +797,29 @@ function idsOf(clock: Clock): () => string {
   return () => next(clock.now());
 }
 
+/** A target that was enabled or disabled in paths.json. */
+export interface Switched {
+  readonly target: string;
+  readonly type: string;
+  readonly enabled: boolean;
+  /** False when it was so already. */
+  readonly changed: boolean;
+  /** Whether it is one that `connect` signs in to. */
+  readonly signs_in: boolean;
+  readonly file: string;
+}
+
+/** Sets `enabled` of a target in paths.json, also in one that cannot be used because of it. Writes nothing that could not be used. */
+export async function switchTarget(
+  name: string,
+  enabled: boolean,
+  { root, cwd = currentFolder(root), env = process.env }: Pick<OpenOptions, "root" | "cwd" | "env"> = {},
+): Promise<Switched> {
+  const { config, changed } = await setEnabled({ root, cwd, env, targetTypes }, name, enabled);
+  const type = config.targets.find((target) => target.name === name)?.type ?? "";
+  return { target: name, type, enabled, changed, signs_in: drivers[type]?.connect !== undefined, file: config.file };
+}
+
 export interface DriveUploadOptions extends Omit<OpenOptions, "cwd"> {
   /** An open memory, to be used instead of opening one for this call. */
   readonly memory?: Memory | undefined;
@@ -796,6 +870,8 @@ export type { SweepReport } from "./memory/sweep.ts";
 export type { Dialogue, SignedIn, SignedOut } from "./targets/shared/sign-in.ts";
 export type { LogValue } from "./logs/read.ts";
 export type { FileResult, UploadResult } from "./mirror/drive-upload.ts";
+export type { Trial, TrialPlace } from "./mirror/trial.ts";
+export type { TargetInfo, TellableTraits } from "./targets/describe.ts";
 export type { Joined } from "./mirror/owner.ts";
 export type { FileSecrets, SecretsRoom } from "./mirror/gate.ts";
 export type { SecretFinding, SecretPolicy } from "./secrets/secrets.ts";

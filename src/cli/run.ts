@@ -57,8 +57,13 @@ const commands: Readonly<Record<string, Entry>> = {
   flush: { done: UPLOADS, summary: "upload all that is pending", load: () => import("./commands/flush.ts") },
   targets: {
     done: "`aftersave targets` says what is so",
-    summary: "list the targets, or join one that another memory root owns",
+    summary: "list the targets, enable or disable one, or join one that another memory root owns",
     load: () => import("./commands/targets.ts"),
+  },
+  check: {
+    done: "the scratch folder is removed",
+    summary: "try a target out, promise by promise",
+    load: () => import("./commands/check.ts"),
   },
   connect: {
     done: "the target was proven, and a sign-in is stored",

@@ -1,6 +1,6 @@
 /**
- * The one thing that is written to `paths.json` of a memory root: what a person allows by its fingerprint. Everything else in the
- * file stays as it is, comments and spaces included.
+ * What is written to `paths.json` of a memory root: what a person allows by its fingerprint, and (enable.ts) whether a target is
+ * enabled. Everything else in the file stays as it is, comments and spaces included.
  * @module
  */
 import { randomBytes } from "node:crypto";
@@ -26,23 +26,46 @@ async function rewrite(path: string, text: string): Promise<void> {
   }
 }
 
-/** Adds `fingerprint` to `secrets_allowed` of a valid `paths.json`; false when it stands there already. */
-export async function allowFingerprint(file: string, fingerprint: string): Promise<boolean> {
+export interface Edits {
+  /** What the text says. */
+  readonly parse: () => unknown;
+  /** The text with one value changed, formatted as the file is; `isInsertion`: a new item of a list. */
+  readonly change: (path: (string | number)[], value: unknown, isInsertion?: boolean) => string;
+}
+
+/**
+ * Changes a valid `paths.json` as `edit` says; false when that says nothing. `doing` begins the message of a fault of the system.
+ */
+export async function edited(
+  file: string,
+  doing: string,
+  edit: (text: string, edits: Edits) => Promise<string | undefined> | string | undefined,
+): Promise<boolean> {
   const { applyEdits, modify, parse } = await import("jsonc-parser");
   try {
     const text = await readFile(file, "utf8");
     const body = text.replace(/^\uFEFF/, "");
-    const { secrets_allowed: known = [] } = parse(body, [], { allowTrailingComma: true }) as { secrets_allowed?: string[] };
-    if (known.includes(fingerprint)) return false;
-    const eol = body.includes("\r\n") ? "\r\n" : "\n";
-    const formattingOptions = { insertSpaces: true, tabSize: 2, eol };
-    const edits =
-      known.length > 0
-        ? modify(body, ["secrets_allowed", known.length], fingerprint, { isArrayInsertion: true, formattingOptions })
-        : modify(body, ["secrets_allowed"], [fingerprint], { formattingOptions });
-    await rewrite(file, text.slice(0, text.length - body.length) + applyEdits(body, edits));
+    const formattingOptions = { insertSpaces: true, tabSize: 2, eol: body.includes("\r\n") ? "\r\n" : "\n" };
+    const next = await edit(body, {
+      parse: (): unknown => parse(body, [], { allowTrailingComma: true }),
+      change: (path, value, isArrayInsertion = false) =>
+        applyEdits(body, modify(body, path, value, { isArrayInsertion, formattingOptions })),
+    });
+    if (next === undefined) return false;
+    await rewrite(file, text.slice(0, text.length - body.length) + next);
     return true;
   } catch (error) {
-    throw asAftersaveError(error, `adding a fingerprint to ${file}`);
+    throw asAftersaveError(error, `${doing} in ${file}`);
   }
+}
+
+/** Adds `fingerprint` to `secrets_allowed` of a valid `paths.json`; false when it stands there already. */
+export function allowFingerprint(file: string, fingerprint: string): Promise<boolean> {
+  return edited(file, "adding a fingerprint", (_, { parse, change }) => {
+    const { secrets_allowed: known = [] } = parse() as { secrets_allowed?: string[] };
+    if (known.includes(fingerprint)) return undefined;
+    return known.length > 0
+      ? change(["secrets_allowed", known.length], fingerprint, true)
+      : change(["secrets_allowed"], [fingerprint]);
+  });
 }

@@ -2,7 +2,8 @@
  * Finds the memory root, reads its `paths.json` and answers one frozen `Config`. Reads only: nothing is ever written.
  * @module
  */
-import { readFile, stat } from "node:fs/promises";
+import { readdir, readFile, stat } from "node:fs/promises";
+import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import type { z } from "zod";
 import { AftersaveError, asAftersaveError, errnoOf } from "../core/errors.ts";
@@ -22,10 +23,11 @@ import {
   reporter,
   within,
 } from "./places.ts";
+import { clients, type Machine, type Preset, searchFolder } from "./presets.ts";
 import { configError, expectation, type Problem, problemsOf, show } from "./problems.ts";
 import { readData, withoutComments } from "./read.ts";
 import type { PathsFile } from "./schema.ts";
-import { badStatePlace, sayPlace } from "./state-place.ts";
+import { badStatePlace, realPlace, sayPlace } from "./state-place.ts";
 import { strangeZones } from "./zones.ts";
 
 export const CONFIG_FILE = "paths.json";
@@ -43,7 +45,7 @@ export interface TargetConfig {
   readonly bytesPerSecond: number | null;
   /** Null: the driver's own. */
   readonly timeoutMs: number | null;
-  /** The type's own keys as they stand in the file; a folder's `path` is absolute. */
+  /** The type's own keys as they stand in the file; a folder's `path` is absolute. With a `preset` it is the one that was found, and `client` the name of the desktop client. */
   readonly options: Readonly<Record<string, unknown>>;
 }
 
@@ -110,6 +112,8 @@ export interface LoadOptions {
   readonly env: NodeJS.ProcessEnv;
   /** The types that the registry has drivers for. */
   readonly targetTypes: readonly string[];
+  /** Read in place of the file, to see whether a change of it would be right. */
+  readonly instead?: Uint8Array | undefined;
 }
 
 async function isFile(path: string): Promise<boolean> {
@@ -142,9 +146,11 @@ export async function findRoot({ root, cwd, env }: Pick<LoadOptions, "root" | "c
 export async function loadConfig(options: LoadOptions): Promise<Config> {
   const root = await findRoot(options);
   const file = join(root, CONFIG_FILE);
-  const bytes = await readFile(file).catch((error: unknown) => {
-    throw asAftersaveError(error, `reading ${file}`);
-  });
+  const bytes =
+    options.instead ??
+    (await readFile(file).catch((error: unknown) => {
+      throw asAftersaveError(error, `reading ${file}`);
+    }));
   const { data: raw, lenient } = await readData(bytes, file);
   const problems: Problem[] = [];
   const data = withoutComments(raw, problems);
@@ -212,7 +218,7 @@ async function resolveConfig(
   if (archive === "") report("archive_dir", "a folder of its own below local_data_dir", show(parsed.archive_dir));
   const driveRoot = prefixOf(parsed.drive_root, "drive_root", report) ?? "";
   const { rotate, keep } = parsed.logs;
-  const targets = targetsOf(parsed, root, driveRoot, report);
+  const targets = await withFolders(targetsOf(parsed, root, driveRoot, report), root, env, report);
   const config: Config = {
     root,
     file,
@@ -296,6 +302,55 @@ function targetsOf(parsed: PathsFile, root: string, driveRoot: string, report: R
       options: absolute(root, options),
     };
   });
+}
+
+/** What this machine says of the folders of desktop clients. */
+const machineOf = (env: NodeJS.ProcessEnv): Machine => ({
+  platform: process.platform,
+  home: homedir(),
+  env,
+  isFolder: (path) =>
+    stat(path).then(
+      (found) => found.isDirectory(),
+      () => false,
+    ),
+  list: (folder) => readdir(folder).catch(() => []),
+  read: (file) => readFile(file, "utf8").catch(() => undefined),
+  real: (folder) => realPlace(folder).catch(() => folder),
+});
+
+/**
+ * Looks for the folder of each desktop client that is named without a path. Not found, or found more than once, is reported where the
+ * target is enabled, never guessed.
+ */
+async function withFolders(
+  targets: readonly TargetConfig[],
+  root: string,
+  env: NodeJS.ProcessEnv,
+  report: Report,
+): Promise<TargetConfig[]> {
+  const resolved: TargetConfig[] = [];
+  for (const target of targets) {
+    const { name, enabled, options } = target;
+    const preset = options["preset"] as Preset | undefined;
+    if (preset === undefined) {
+      resolved.push(target);
+      continue;
+    }
+    const client = clients[preset].name;
+    const named = options["path"];
+    const { found, looked } =
+      typeof named === "string" ? { found: [named], looked: [] } : await searchFolder(preset, machineOf(env));
+    const [path] = found;
+    const where = `targets.${name}.preset`;
+    if (enabled && path === undefined)
+      report(where, `a folder of ${client} on this machine, or its "path"`, `none (looked at ${looked.join(", ")})`);
+    if (enabled && found.length > 1)
+      report(where, `one folder of ${client} on this machine, or the "path" of one`, found.map((one) => show(one)).join(" and "));
+    const only = path === undefined || found.length > 1 ? {} : { path: anywhere(root, path) };
+    resolved.push({ ...target, options: { ...options, ...only, client } });
+  }
+  return resolved;
 }
 
 /** Files and folders that a target's own keys name. */

@@ -8,6 +8,7 @@ import { readFile, realpath, statfs } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join, parse, resolve, sep } from "node:path";
 import { AftersaveError, errnoOf } from "../core/errors.ts";
+import { clients, syncVariables } from "./presets.ts";
 
 export interface BadPlace {
   /** What makes the place unfit, e.g. `Dropbox` or `nfs`. */
@@ -108,11 +109,9 @@ const unmistakable: Record<string, string> = {
   "Creative Cloud Files": "Creative Cloud",
 };
 /** Names that also other folders have: they count only where the client puts them, in a home folder or at the top of a drive. */
-const atHome: ReadonlyArray<readonly [RegExp, string]> = [
-  [/^Dropbox( \(.+\))?$/, "Dropbox"],
-  [/^OneDrive( - .+)?$/, "OneDrive"],
-  [/^My Drive$/, "Google Drive"],
-];
+const atHome: ReadonlyArray<readonly [RegExp, string]> = Object.values(clients).flatMap(({ name, home }) =>
+  home.flatMap(([pattern, ...rest]) => (pattern instanceof RegExp && rest.length === 0 ? [[pattern, name] as const] : [])),
+);
 /** What clients leave inside the folder that they look after. Dropbox's `.dropbox` is a file there; `~/.dropbox` is its settings folder. */
 const marks: ReadonlyArray<readonly [string, "file" | "folder", string]> = [
   [".dropbox", "file", "Dropbox"],
@@ -122,15 +121,6 @@ const marks: ReadonlyArray<readonly [string, "file" | "folder", string]> = [
   [".tmp.driveupload", "folder", "Google Drive"],
   [".stfolder", "folder", "Syncthing"],
 ];
-const syncVariables: Record<string, string> = {
-  DROPBOX_SYNC_DIR: "Dropbox",
-  GOOGLE_DRIVE_SYNC_DIR: "Google Drive",
-  PROTON_DRIVE_SYNC_DIR: "Proton Drive",
-  ADOBE_CLOUD_SYNC_DIR: "Creative Cloud",
-  OneDrive: "OneDrive",
-  OneDriveCommercial: "OneDrive",
-  OneDriveConsumer: "OneDrive",
-};
 
 function isHomeOrDrive(folder: string): boolean {
   const posix = folder.replaceAll("\\", "/");
@@ -163,7 +153,7 @@ function syncedByMark(path: string): BadPlace | undefined {
 }
 
 async function syncedBySettings(path: string, env: NodeJS.ProcessEnv): Promise<BadPlace | undefined> {
-  for (const [variable, what] of Object.entries(syncVariables)) {
+  for (const [variable, what] of syncVariables) {
     const folder = env[variable];
     if (!folder) continue;
     const where = await realPlace(resolve(folder));

@@ -89,6 +89,8 @@ export interface Traits {
   /** Hashes that an `Entry` can carry, the one preferred first. Empty: the place cannot prove what it holds. */
   readonly hashes: readonly string[];
   readonly maxConcurrency: number;
+  /** The program that takes from here what is put here, such as a sync service's client. What becomes of it then nobody can tell. */
+  readonly handedTo?: string | undefined;
 }
 
 export interface Target {

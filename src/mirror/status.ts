@@ -19,6 +19,8 @@ export interface TargetStatus {
   readonly proven_restore: ProvenRestore | null;
   /** The mirror lies on the memory root's own device: no protection against that device's end. Null when it cannot be told. */
   readonly same_device: boolean | null;
+  /** Who takes what is put there without any proof that it arrived: a desktop client, or the type of a target that reports no hash. */
+  readonly handed_over: string | null;
   readonly pending: number;
   readonly failed: number;
   /** Why the last upload failed; null when it did not. */
@@ -79,6 +81,7 @@ export interface StatusTarget {
   readonly type: string;
   readonly enabled: boolean;
   readonly sameDevice: boolean | null;
+  readonly handedOver: string | null;
 }
 
 const timeOf = (ms: number) => new Date(ms).toISOString();
@@ -92,7 +95,7 @@ export async function statusOf(state: State, targets: readonly StatusTarget[]): 
     counts.filter((c) => c.state === of && (target === undefined || c.target === target)).reduce((total, { n }) => total + n, 0);
   const blocked = await state.jobs.blocked();
   const shown: Record<string, TargetStatus> = {};
-  for (const { name, type, enabled, sameDevice } of targets) {
+  for (const { name, type, enabled, sameDevice, handedOver } of targets) {
     const known = await state.ledger.target(name);
     const code = known.code ?? (await state.segments.fault(name));
     const failing = code !== null && code !== "E_CONFLICT";
@@ -103,17 +106,19 @@ export async function statusOf(state: State, targets: readonly StatusTarget[]): 
       enabled,
       state: !enabled ? "disabled" : failing ? health : known.last_success_at === null ? "new" : "ok",
       last_success_at: iso(known.last_success_at),
-      last_verified_at: iso(known.last_verified_at),
+      last_verified_at: handedOver === null ? iso(known.last_verified_at) : null,
       last_proven_restore_at: iso(known.last_proven_restore_at),
       proven_restore: known.proven,
       same_device: sameDevice,
+      handed_over: handedOver,
       pending: sum("pending", name),
       failed: sum("failed", name) - blocked.filter(({ target }) => target === name).length,
       code: enabled ? code : null,
       writers: await state.segments.writers(name),
     };
   }
-  const elsewhere = targets.filter((target) => target.enabled && target.sameDevice !== true).map(({ name }) => name);
+  const proven = targets.filter((target) => target.enabled && target.sameDevice !== true && target.handedOver === null);
+  const elsewhere = proven.map(({ name }) => name);
   const history = await state.segments.oldestWaiting(targets.filter((target) => target.enabled).map(({ name }) => name));
   const held = await state.jobs.held();
   const oldest = [...counts.map((count) => count.oldest), held.oldest, history].filter((at) => at !== null);

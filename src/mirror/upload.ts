@@ -151,7 +151,7 @@ export function createUploader({ state, clock, archive, owner, peers, contentOf,
   /** "success" is never said without a hash that is ours; a place that has none says so. */
   const prove = async (to: MirrorTarget, body: Source, entry: Entry): Promise<string[]> => {
     if (entry.size !== body.size && entry.hash) throw lied(to, `reports ${entry.size} bytes where ${body.size} were sent`);
-    if (!entry.hash) return ["the target reports no hash, so the copy is handed over, not verified"];
+    if (!entry.hash) return [handedOver(to)];
     const { algo, hex } = entry.hash;
     const ours = algo === "sha256" ? body.sha256 : await hashOf(body.open(), algo);
     if (ours !== hex) throw lied(to, `reports another ${algo} than the one that was sent`);
@@ -256,7 +256,7 @@ export function createUploader({ state, clock, archive, owner, peers, contentOf,
         return await skip(
           to,
           current,
-          `unchanged: these bytes were verified there at ${new Date(there.verified_at).toISOString()}`,
+          `unchanged: these bytes were ${to.target.traits.hashes.length > 0 ? "verified there" : "handed over"} at ${new Date(there.verified_at).toISOString()}`,
         );
       await checkTwin(to, job.key);
       const written = await write(to, current, source, version, { signal, tries, onProgress });
@@ -282,6 +282,12 @@ export function createUploader({ state, clock, archive, owner, peers, contentOf,
 /** Of an upload that waits for a person. */
 export const HELD_NOTES =
   "the guard holds what the file holds now. Settle it with `aftersave accept` or `aftersave reject`; `aftersave history --held` lists it.";
+
+/** Said of what nobody can prove to have arrived. */
+const handedOver = ({ target: { traits } }: MirrorTarget) =>
+  traits.handedTo === undefined
+    ? "the target reports no hash, so the copy is handed over, not verified"
+    : `handed over to ${traits.handedTo}, not verified: whether it arrives is not seen from here`;
 
 const statusOfCode: Partial<Record<ErrorCode, UploadStatus>> = {
   E_TOKEN_MISSING: "token_missing",

@@ -28,6 +28,7 @@ export const CLAIM_KINDS = {
   prune: 1,
   erase: 1,
   verify: 1,
+  check: 8,
 } as const;
 export type ClaimKind = keyof typeof CLAIM_KINDS;
 

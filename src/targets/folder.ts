@@ -34,6 +34,8 @@ export interface FolderOptions {
   readonly path: string;
   /** The folder below it that holds the mirror, as people read it: `Drive/MemoryVDB/`. Created when needed. */
   readonly root: string;
+  /** The desktop client whose folder it is. What it makes of the files cannot be seen from here, so no hash is reported. */
+  readonly handedTo?: string | undefined;
   readonly clock?: Pick<Clock, "now"> | undefined;
   /** A number in [0, 1), as `Math.random` gives. */
   readonly random?: (() => number) | undefined;
@@ -61,7 +63,7 @@ async function* bodyOf(body: Source, signal?: AbortSignal): Chunks {
  * A folder as a target. Nothing is read or written before the first verb, except that asking for
  * `traits.caseSensitive` makes and removes one hidden file, once.
  */
-export function createFolderTarget({ path, root, clock = Date, random = Math.random }: FolderOptions): Target {
+export function createFolderTarget({ path, root, handedTo, clock = Date, random = Math.random }: FolderOptions): Target {
   const base = resolve(path);
   const shown = root === "" || root.endsWith("/") ? root : `${root}/`;
   const top = resolve(base, shown);
@@ -287,7 +289,7 @@ export function createFolderTarget({ path, root, clock = Date, random = Math.ran
       await syncFolder(folder);
       const placed = await unless(vanished, fs.lstat(file, { bigint: true }));
       // Everything but ctime is from before: an edit since then makes the next guarded put fail.
-      return entryOf(key, written, body.sha256, placed?.ctimeNs);
+      return entryOf(key, written, handedTo === undefined ? body.sha256 : undefined, placed?.ctimeNs);
     } catch (error) {
       await fs.rm(tmp, { force: true });
       throw saidOf(error, tmp, file);
@@ -321,8 +323,9 @@ export function createFolderTarget({ path, root, clock = Date, random = Math.ran
       guardedPut: false,
       identity: "path",
       listing: "immediate",
-      hashes: ["sha256"],
+      hashes: handedTo === undefined ? ["sha256"] : [],
       maxConcurrency: 4,
+      ...(handedTo === undefined ? {} : { handedTo }),
       get caseSensitive() {
         caseSensitive ??= probeCase(top, token()) ?? probeCase(base, token());
         return caseSensitive ?? (process.platform !== "darwin" && process.platform !== "win32");
@@ -356,7 +359,7 @@ export function createFolderTarget({ path, root, clock = Date, random = Math.ran
     stat: (key, look_) =>
       attempt(`look at ${pathOf(key)}`, look_, async () => {
         const found = await look(key);
-        if (found === undefined || look_?.hash !== true) return found && entryOf(key, found);
+        if (found === undefined || look_?.hash !== true || handedTo !== undefined) return found && entryOf(key, found);
         return entryOf(key, ...(await hashed(key, look_.signal)));
       }),
 
@@ -459,5 +462,31 @@ export function createFolderTarget({ path, root, clock = Date, random = Math.ran
     if (found === undefined || key === name) return found && entryOf(key, found);
     const composed = await unless(absence, fs.lstat(join(top, key), { bigint: true }));
     return composed?.ino === found.ino ? entryOf(key, found) : undefined;
+  }
+}
+
+/** The target that paths.json describes; throws `E_TARGET_UNREACHABLE` where no folder of the desktop client was found. */
+export function openFolderTarget(
+  root: string,
+  { path, client }: Readonly<Record<string, unknown>>,
+  clock: Pick<Clock, "now">,
+): Target {
+  const handedTo = typeof client === "string" ? client : undefined;
+  if (typeof path === "string") return createFolderTarget({ path, root, handedTo, clock });
+  throw new TargetError("transient", `there is no folder of ${handedTo} on this machine, or there are several`, {
+    code: "E_TARGET_UNREACHABLE",
+    hint: 'Say which one with the target\'s "path" in paths.json.',
+  });
+}
+
+/** Removes the folder `root` below `path`, with all that lies in it. */
+export async function clearFolder(path: string, root: string): Promise<void> {
+  const folder = join(resolve(path), root);
+  try {
+    await fs.rm(folder, { recursive: true, force: true });
+  } catch (error) {
+    const [kind, , hint] = faultOfErrno[errnoOf(error)] ?? ["transient"];
+    const message = `could not remove ${folder}: ${inWords(error)}`;
+    throw new TargetError(kind, message, { cause: error, ...(hint && { hint }) });
   }
 }

@@ -5,19 +5,47 @@
  */
 import type { Driver } from "./shared/driver.ts";
 
+const textOf = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined);
+
+/** Parts of a path, those that are there, with one slash between them. */
+const way = (root: string, ...parts: readonly unknown[]): string =>
+  [...parts.map(textOf).flatMap((part) => part?.replace(/\/$/, "") ?? []), root].join("/");
+
 export const drivers: Readonly<Record<string, Driver>> = {
   folder: {
     async open({ root, options, clock }) {
-      const { createFolderTarget } = await import("./folder.ts");
-      return createFolderTarget({ path: String(options["path"]), root, clock });
+      const { openFolderTarget } = await import("./folder.ts");
+      return openFolderTarget(root, options, clock);
     },
-    localPath: (options) => String(options["path"]),
+    traits: ({ client }) => ({
+      atomicPut: true,
+      guardedPut: false,
+      identity: "path",
+      listing: "immediate",
+      hashes: client === undefined ? ["sha256"] : [],
+      maxConcurrency: 4,
+      handedTo: textOf(client),
+    }),
+    localPath: ({ path }) => textOf(path),
+    async clear({ root, options }) {
+      const { clearFolder } = await import("./folder.ts");
+      await clearFolder(textOf(options["path"]) ?? "", root);
+    },
   },
   gdrive: {
     async open(context) {
       const { createGdriveTarget } = await import("./gdrive.ts");
       return createGdriveTarget(context);
     },
+    traits: () => ({
+      atomicPut: true,
+      guardedPut: true,
+      identity: "id",
+      listing: "eventual",
+      caseSensitive: true,
+      hashes: ["sha256", "md5"],
+      maxConcurrency: 16,
+    }),
     placeOf: (root, options) => JSON.stringify([root, options["root_url"], options["shared_drive"] ?? null]),
     async *examine(context, waiting) {
       const { examineDrive } = await import("./gdrive/health.ts");
@@ -37,6 +65,9 @@ export const drivers: Readonly<Record<string, Driver>> = {
       const { openS3Target } = await import("./s3.ts");
       return openS3Target(context);
     },
+    traits: () => ({ atomicPut: true, identity: "path", caseSensitive: true, hashes: ["sha256", "md5"], maxConcurrency: 16 }),
+    where: (root, { bucket, prefix, endpoint }) =>
+      `s3://${way(root, bucket, prefix)}${endpoint === undefined ? "" : ` at ${textOf(endpoint)}`}`,
     placeOf: (root, options) => JSON.stringify([root, options["endpoint"] ?? null, options["bucket"], options["prefix"] ?? null]),
   },
   github: {
@@ -44,7 +75,30 @@ export const drivers: Readonly<Record<string, Driver>> = {
       const { createGithubTarget } = await import("./github.ts");
       return createGithubTarget(context);
     },
+    traits: () => ({
+      atomicPut: true,
+      guardedPut: false,
+      identity: "path",
+      listing: "immediate",
+      caseSensitive: true,
+      maxConcurrency: 2,
+    }),
+    where: (root, { repo, tag }) => `${root} in the release ${textOf(tag)} of ${textOf(repo)}`,
     placeOf: (root, options) => JSON.stringify([root, options["api_url"], options["repo"], options["tag"]]),
+  },
+  rclone: {
+    async open(context) {
+      const { openRcloneTarget } = await import("./rclone.ts");
+      return openRcloneTarget(context);
+    },
+    traits: () => ({ guardedPut: false, identity: "path", listing: "immediate", maxConcurrency: 4 }),
+    // what stands between a comma and the colon may be a password
+    where: (root, { remote }) => `${/^:?[^:,]+(:.*)?/s.exec(String(remote))?.[0] ?? ""}/${root}`.replace(/^([^:]+):\//, "$1:"),
+    async clear(context) {
+      const { clearRclone } = await import("./rclone.ts");
+      await clearRclone(context);
+    },
+    placeOf: (root, options) => JSON.stringify([root, options["config"] ?? null, options["remote"]]),
   },
 };
 

@@ -51,10 +51,15 @@ function verdict(
   if (blocked > 0) return [false, `A person must decide: ${plural(blocked, "upload")} kept here, for what they hold.`];
   if (failed > 0) return [false, `Not safe: ${plural(failed, "upload")} failed.`];
   if (exit !== 0) return [false, "Not safe: uploads have been pending for too long, or a log cannot be written."];
-  if (enabled.every(({ same_device }) => same_device === true))
+  const handed = enabled.flatMap(({ handed_over }) => handed_over ?? []).join(" and ");
+  if (enabled.every(({ same_device, handed_over }) => same_device === true && handed_over === null))
     return [false, "Mirrored on this disk only: that does not protect from the end of this disk."];
   if (pending > 0) return [false, `Not yet safe: ${plural(pending, "upload")} on the way.`];
+  if (handed !== "" && enabled.every(({ same_device, handed_over }) => same_device === true || handed_over !== null))
+    return [false, `Handed over to ${handed}: whether it arrives there is not seen from here.`];
   if (unprotected_bytes > 0) return [false, `Not safe: ${bytes(unprotected_bytes)} are on no other device.`];
+  if (handed !== "")
+    return [true, `Safe: every file is on another device, verified; what was handed over to ${handed} is not seen from here.`];
   return [true, "Safe: every file is on every target that it goes to, verified."];
 }
 
@@ -64,7 +69,7 @@ function sayProven({ last_proven_restore_at: at, proven_restore: proven }: Targe
 }
 
 function standing(target: TargetStatus): string {
-  const { enabled, state, same_device, last_success_at, pending, failed, code, writers } = target;
+  const { enabled, state, same_device, handed_over, last_success_at, pending, failed, code, writers } = target;
   if (!enabled) return "disabled";
   const words: Record<Exclude<TargetStatus["state"], "disabled">, string> = {
     ok: "ok",
@@ -75,7 +80,11 @@ function standing(target: TargetStatus): string {
   };
   return [
     state === "disabled" ? "" : words[state],
-    ...(same_device === true ? ["mirrored on this disk only"] : []),
+    ...(handed_over !== null
+      ? [`handed over to ${handed_over}, not verified`]
+      : same_device === true
+        ? ["mirrored on this disk only"]
+        : []),
     ...(last_success_at === null ? [] : [`last upload ${ago(last_success_at)}`]),
     ...(pending > 0 ? [`${pending} pending`] : []),
     ...(failed > 0 ? [`${failed} failed`] : []),

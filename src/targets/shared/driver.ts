@@ -4,7 +4,7 @@
  */
 import type { Clock } from "../../core/clock.ts";
 import type { ErrorCode } from "../../core/errors.ts";
-import type { DriverMemory, Target } from "../../core/target.ts";
+import type { DriverMemory, Target, Traits } from "../../core/target.ts";
 import type { Dialogue, SignedIn, SignedOut } from "./sign-in.ts";
 
 export interface DriverContext {
@@ -37,8 +37,14 @@ export interface Symptom {
 
 export interface Driver {
   readonly open: (context: DriverContext) => Promise<Target>;
+  /** What is promised before the place was ever asked. A trait that is left out is found out at the place. */
+  readonly traits?: (options: Readonly<Record<string, unknown>>) => Partial<Traits>;
+  /** Where the mirror lies, as people read it; `root` where it is left out. No user names or passwords. */
+  readonly where?: (root: string, options: Readonly<Record<string, unknown>>) => string;
   /** A path on this machine that holds the mirror, if it is one: a mirror on the memory's own disk is no protection. */
-  readonly localPath?: (options: Readonly<Record<string, unknown>>) => string;
+  readonly localPath?: (options: Readonly<Record<string, unknown>>) => string | undefined;
+  /** Removes the folder `root` of the context and all below it, where folders outlive their files. Only a scratch folder is handed in. */
+  readonly clear?: (context: DriverContext) => Promise<void>;
   /** What tells this place from another one of the same name, where files are known by ids of their own; pure. */
   readonly placeOf?: (root: string, options: Readonly<Record<string, unknown>>) => string;
   /** Looks for what would make an upload of so many bytes fail, and changes nothing; returns one sentence of facts. */
