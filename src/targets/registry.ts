@@ -100,6 +100,25 @@ export const drivers: Readonly<Record<string, Driver>> = {
     },
     placeOf: (root, options) => JSON.stringify([root, options["config"] ?? null, options["remote"]]),
   },
+  dropbox: {
+    async open(context) {
+      const { openDropboxTarget } = await import("./dropbox.ts");
+      return openDropboxTarget(context);
+    },
+    placeOf: (root, options) => JSON.stringify([root, options["api_url"], options["app_key"] ?? null]),
+    async *examine(context, waiting) {
+      const { examineDropbox } = await import("./dropbox/health.ts");
+      return yield* examineDropbox(context, waiting);
+    },
+    async connect(context, dialogue) {
+      const { connect } = await import("./dropbox/sign-in.ts");
+      return connect(context, dialogue);
+    },
+    async disconnect(context) {
+      const { disconnect } = await import("./dropbox/sign-in.ts");
+      return disconnect(context);
+    },
+  },
 };
 
 export const targetTypes: readonly string[] = Object.keys(drivers);
