@@ -201,7 +201,7 @@ export async function startGithub(given: Partial<Settings> = {}): Promise<Github
     if (!assets.has(asset.id)) return answer(response, 404, { message: "Not Found" });
     asset.bytes = fault?.damage === true ? Buffer.from(bytes.toReversed()) : bytes;
     asset.state = "uploaded";
-    if (fault?.lost === true) return request.destroy();
+    if (fault?.lost === true) return void request.socket.destroy();
     answer(response, 201, shown(asset));
   };
 
@@ -218,7 +218,7 @@ export async function startGithub(given: Partial<Settings> = {}): Promise<Github
       return answer(response, fault.status, fault.body ?? { message: "Server Error" }, fault.headers);
     }
     const finish = (status: number, body?: unknown, headers?: Record<string, string>) =>
-      fault?.lost === true ? void request.destroy() : answer(response, status, body, headers);
+      fault?.lost === true ? void request.socket.destroy() : answer(response, status, body, headers);
     const missing = async () => {
       await bodyOf(request);
       answer(response, 404, { message: "Not Found", documentation_url: "https://docs.github.com/rest" });
