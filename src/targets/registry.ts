@@ -105,6 +105,19 @@ export const drivers: Readonly<Record<string, Driver>> = {
       const { openDropboxTarget } = await import("./dropbox.ts");
       return openDropboxTarget(context);
     },
+    traits: () => ({
+      atomicPut: true,
+      guardedPut: true,
+      identity: "path",
+      listing: "immediate",
+      caseSensitive: false,
+      hashes: ["sha256", "dropbox"],
+      maxConcurrency: 4,
+    }),
+    async clear(context) {
+      const { clearDropbox } = await import("./dropbox.ts");
+      await clearDropbox(context);
+    },
     placeOf: (root, options) => JSON.stringify([root, options["api_url"], options["app_key"] ?? null]),
     async *examine(context, waiting) {
       const { examineDropbox } = await import("./dropbox/health.ts");
@@ -118,6 +131,21 @@ export const drivers: Readonly<Record<string, Driver>> = {
       const { disconnect } = await import("./dropbox/sign-in.ts");
       return disconnect(context);
     },
+  },
+  webdav: {
+    async open(context) {
+      const { openWebdavTarget } = await import("./webdav.ts");
+      return openWebdavTarget(context);
+    },
+    traits: () => ({ atomicPut: true, identity: "path", listing: "immediate", hashes: ["sha256"], maxConcurrency: 8 }),
+    where: (root, { url }) => way(root, url),
+    traits: () => ({ atomicPut: true, identity: "path", listing: "immediate", hashes: ["sha256"], maxConcurrency: 8 }),
+    where: (root, { url }) => `${textOf(url)?.replace(/\/?$/, "/") ?? ""}${root}`,
+    async clear(context) {
+      const { clearWebdav } = await import("./webdav.ts");
+      await clearWebdav(context);
+    },
+    placeOf: (root, options) => JSON.stringify([root, options["url"], options["user"] ?? null]),
   },
 };
 

@@ -74,7 +74,7 @@ function saySwitched({ target, enabled, changed, signs_in }: Switched): string {
   return [
     `${target} is enabled: what is saved from now on goes there too.`,
     ...(signs_in ? [`\`aftersave connect ${target}\` signs in, where that was not done yet.`] : []),
-    `\`aftersave doctor --fix\` and then \`aftersave flush\` send what is here already; \`aftersave check ${target}\` tries the target out.`,
+    `What is here already goes with \`aftersave sync-file PATH…\`, or when it is saved next. \`aftersave check ${target}\` tries the target out.`,
   ].join("\n");
 }
 
