@@ -106,7 +106,7 @@ function say({ target, enabled, sign_in, folder }: Connected, waiting: number, {
     ...(sign_in === null
       ? []
       : [
-          `${out.paint("green", "signed in")} to ${out.paint("bold", target)}${who === undefined ? "" : ` as ${who}`} (${scopes})`,
+          `${out.paint("green", "signed in")} to ${out.paint("bold", target)}${who === undefined ? "" : ` as ${who}`}${scopes ? ` (${scopes})` : ""}`,
           ...(sign_in.file === null ? [] : [`  kept in ${sign_in.file}`]),
         ]),
     `${out.paint("green", "proven")}: a probe was written, read back and removed; files land in ${out.paint("bold", folder)}`,
