@@ -309,15 +309,17 @@ export async function openRcloneTarget(context: DriverContext): Promise<Target> 
     await fs.utimes(join(folder, file), seconds, seconds);
   }
 
-  /** `_config` makes rclone write even what looks the same to it. */
-  const always = { _config: { IgnoreTimes: true } };
+  /** Writes even what looks the same to rclone; a hash that costs reading the file is asked for once, by us. */
+  const settings = () => ({
+    _config: { IgnoreTimes: true, IgnoreChecksum: facts !== undefined && facts.algo !== null && facts.slow },
+  });
 
   async function send(body: Spooled, to: string, guard: Guard): Promise<void> {
     const group = `aftersave/${body.name}`;
     const over = new AbortController();
     const stop = () => over.abort();
     guard.signal?.addEventListener("abort", stop, { once: true });
-    const parameters = { srcFs: body.folder, srcRemote: body.name, dstFs: top, dstRemote: to, ...always, _group: group };
+    const parameters = { srcFs: body.folder, srcRemote: body.name, dstFs: top, dstRemote: to, ...settings(), _group: group };
     const sending = ask("copyfile", parameters, guard).finally(stop);
     const watching = guard.onProgress && body.size > MIB ? watch(group, body.size, guard.onProgress, over.signal) : undefined;
     try {
@@ -397,7 +399,7 @@ export async function openRcloneTarget(context: DriverContext): Promise<Target> 
       }
       await check();
       call.signal?.throwIfAborted();
-      await ask("movefile", { srcFs: top, srcRemote: hidden, dstFs: top, dstRemote: key, ...always });
+      await ask("movefile", { srcFs: top, srcRemote: hidden, dstFs: top, dstRemote: key, ...settings() });
     } catch (error) {
       await discard(hidden);
       throw error;
@@ -530,7 +532,7 @@ export async function openRcloneTarget(context: DriverContext): Promise<Target> 
           };
           await check();
           const fill = async (path: string) =>
-            void (await ask("copyfile", { srcFs: top, srcRemote: from, dstFs: top, dstRemote: path, ...always }, guard));
+            void (await ask("copyfile", { srcFs: top, srcRemote: from, dstFs: top, dstRemote: path, ...settings() }, guard));
           const body = { size: source.item.Size, sum: hashOf(now, source.item)?.hex };
           return hashed(to, await place(to, body, undefined, check, fill, guard), guard);
         }),

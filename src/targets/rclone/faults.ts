@@ -60,7 +60,7 @@ const rows: readonly Row[] = [
     hint: "The server's host key is not the one in known_hosts. Find out why; then correct `known_hosts_file` of the remote.",
   },
   {
-    says: /unable to authenticate|couldn't connect to ssh-agent|failed to (parse|read) private key|\b401\b|unauthorized|unauthenticated|InvalidAccessKeyId|SignatureDoesNotMatch|login incorrect|Login authentication failed|NT_STATUS_LOGON|\b530\b|invalid credentials|failed to decrypt password|wrong password/i,
+    says: /unable to authenticate|couldn't connect to ssh-agent|failed to (parse|read) private key|\b401\b|unauthorized|unauthenticated|InvalidAccessKeyId|SignatureDoesNotMatch|login incorrect|Login authentication failed|NT_STATUS_LOGON|\b530\b|invalid credentials|decrypt password|wrong password/i,
     kind: "auth",
     hint: "Check the remote's user, password or key: `rclone config`, then `rclone lsd REMOTE:`.",
   },
@@ -124,7 +124,8 @@ export function faultOf(error: unknown, doing: string, remote: string, signal?: 
     const options = { details: { status: error.status } };
     if (/(object|directory|file|bucket) not found|NoSuchBucket|no such file/i.test(said))
       return new TargetError("not-found", message, options);
-    const row = rows.find(({ says }) => says.test(said));
+    const plain = error.message.replaceAll(remote, "");
+    const row = rows.find(({ says }) => says.test(plain));
     return new TargetError(row?.kind ?? "transient", message, {
       ...options,
       ...(row?.code && { code: row.code }),

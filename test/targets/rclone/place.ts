@@ -44,14 +44,16 @@ export function contextFor(remote: string, opening: Opening = {}): DriverContext
   };
 }
 
-export const hasRclone = ((): boolean => {
+export function hasProgram(name: string): boolean {
   try {
-    execFileSync("rclone", ["version"], { stdio: "ignore" });
+    execFileSync(name, [name === "rclone" ? "version" : "--version"], { stdio: "ignore" });
     return true;
   } catch {
     return false;
   }
-})();
+}
+
+export const hasRclone = hasProgram("rclone");
 
 export const folder = () => mkdtemp(join(tmpdir(), "rclone-"));
 
