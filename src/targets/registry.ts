@@ -139,8 +139,6 @@ export const drivers: Readonly<Record<string, Driver>> = {
     },
     traits: () => ({ atomicPut: true, identity: "path", listing: "immediate", hashes: ["sha256"], maxConcurrency: 8 }),
     where: (root, { url }) => way(root, url),
-    traits: () => ({ atomicPut: true, identity: "path", listing: "immediate", hashes: ["sha256"], maxConcurrency: 8 }),
-    where: (root, { url }) => `${textOf(url)?.replace(/\/?$/, "/") ?? ""}${root}`,
     async clear(context) {
       const { clearWebdav } = await import("./webdav.ts");
       await clearWebdav(context);

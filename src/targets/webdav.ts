@@ -31,6 +31,10 @@ const PARENTLESS = new Set([403, 404, 409, 500]);
 /** What can stand in a condition between quotes. */
 const ETAG = /^[\x21\x23-\x7e]+$/;
 
+/** In the driver's memory: keys that a listing of the server leaves out. */
+const DOTTED = "dotted/";
+const hasDot = (key: Key) => /(^|\/)\./.test(key);
+
 const encoded = (path: string) => path.split("/").map(encodeURIComponent).join("/");
 const parentOf = (path: string) => path.slice(0, path.replace(/\/$/, "").lastIndexOf("/") + 1);
 const statusOf = (error: unknown) => (error instanceof TargetError ? Number(error.details["status"] ?? 0) : 0);
@@ -353,6 +357,7 @@ export async function openWebdavTarget(context: DriverContext, { smallBytes = 10
         tmp = undefined;
       }
       isThere = true;
+      if (can.hidesDots && hasDot(key)) await memory.set(DOTTED + key, "");
       if (!bytes) {
         const now = await look(on, key, guard);
         if (now?.size === body.size) return done(now.rev);
@@ -402,6 +407,7 @@ export async function openWebdavTarget(context: DriverContext, { smallBytes = 10
         throw new TargetError("corrupt", `the copy of ${pathOf(from)} has ${got?.size ?? 0} bytes instead of ${source.size}`);
       await moveInto(on, can, doing, tmp, to, { signal: guard.signal, expect: "absent" });
       isLeft = false;
+      if (can.hidesDots && hasDot(to)) await memory.set(DOTTED + to, "");
       const copied = await look(on, to, guard);
       if (copied?.size !== got.size) throw new TargetError("transient", `${pathOf(to)} was changed right after it was written`);
       return { key: to, size: got.size, rev: copied.rev, hash: { algo: "sha256", hex: got.sha256 } };
@@ -432,10 +438,17 @@ export async function openWebdavTarget(context: DriverContext, { smallBytes = 10
     if (prefix.startsWith("/") || prefix.split("/").includes("..")) return;
     const on = await server();
     const doing = `list ${shown}${prefix}`;
+    const given = new Set<Key>();
     const folders = [prefix.slice(0, prefix.lastIndexOf("/") + 1)];
     for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
       const path = at(on, folder);
-      const seen = await settled(on, doing, call, path, 1);
+      const seen = await settled(on, doing, call, path, 1).catch(async (error: unknown) => {
+        // Apache's answer where a file has the folder's name
+        if (statusOf(error) !== 400) throw error;
+        const file = await on.look(doing, call, path.slice(0, -1), 0);
+        if (file?.found[0]?.isFolder !== false) throw error;
+        return { found: [], date: NaN };
+      });
       if (!seen) {
         await assertBase(on, call);
         continue;
@@ -460,8 +473,15 @@ export async function openWebdavTarget(context: DriverContext, { smallBytes = 10
         // a decomposed name is another file than the key's own
         if (key === undefined || key !== full) continue;
         call.signal?.throwIfAborted();
+        given.add(key);
         yield { key, size: found.size, rev: revOf(found, doing) };
       }
+    }
+    for (const [entry] of await memory.list(DOTTED + prefix)) {
+      const key = keyOf(entry.slice(DOTTED.length));
+      if (key === undefined || given.has(key)) continue;
+      const found = await look(on, key, call);
+      if (found) yield { key, size: found.size, rev: found.rev };
     }
   }
 
@@ -532,4 +552,17 @@ export async function openWebdavTarget(context: DriverContext, { smallBytes = 10
       on?.close();
     },
   };
+}
+
+/** Removes the folder `root` of the context and all below it. */
+export async function clearWebdav(context: DriverContext): Promise<void> {
+  const root = context.root.replaceAll(/^\/+|\/+$/g, "");
+  if (root === "") throw new TargetError("unsupported", "without a root there is no folder of ours to remove");
+  const on = await openServer(context);
+  try {
+    const path = `${on.base.pathname}${encoded(root)}/`;
+    await on.ask(`remove the folder ${root}`, undefined, { method: "DELETE", path, expects: [404, 410] });
+  } finally {
+    on.close();
+  }
 }

@@ -25,6 +25,8 @@ export interface Abilities {
   /** The `Date` of a PUT becomes the file's time (nginx). */
   readonly dates: boolean;
   readonly caseSensitive: boolean;
+  /** A listing leaves out names that begin with a dot (nginx). */
+  readonly hidesDots: boolean;
 }
 
 const MEMORY = "abilities";
@@ -117,6 +119,14 @@ export async function findOut(
       remove = (await isRefused(drop(wrong))) && (await isDone(drop(await right())));
     }
 
+    const dotted = `${folder}.${a.slice(folder.length)}`;
+    made.add(dotted);
+    await put(dotted, "dots");
+    const own = decodeURIComponent(dotted);
+    const hidesDots =
+      (await server.look(doing, call, folder, 1))?.found.every(({ path }) => !path.endsWith(own.slice(own.lastIndexOf("/")))) ===
+      true;
+
     const time = "Sat, 01 Jan 2022 00:00:00 GMT";
     await put(a, "1111", { date: time });
     const dates = (await found(a))?.modified === Date.parse(time);
@@ -131,7 +141,7 @@ export async function findOut(
       }
       coarse = seen.size < 2;
     }
-    const abilities: Abilities = { direct, create, replace, remove, etags, coarse, dates, caseSensitive };
+    const abilities: Abilities = { direct, create, replace, remove, etags, coarse, dates, caseSensitive, hidesDots };
     await memory.set(MEMORY, JSON.stringify({ place, abilities }));
     return abilities;
   } finally {
