@@ -7,12 +7,18 @@ import type { Chunks } from "../../core/target.ts";
 import { untilAborted } from "../../core/chunks.ts";
 import type { DriverContext } from "../shared/driver.ts";
 import { faultOfAnswer, faultOfThrown, hasTag, stranger } from "./faults.ts";
-import type { Tokens } from "./sign-in.ts";
 
 export type Json = Readonly<Record<string, unknown>>;
 
 interface Asked {
   readonly signal?: AbortSignal | undefined;
+}
+
+export interface Tokens {
+  /** An access token that is good for some minutes. Throws `auth` when a person has to sign in. */
+  current(): Promise<string>;
+  /** Another one than `refused`; undefined where none can be had without a person. */
+  renewed(refused: string): Promise<string | undefined>;
 }
 
 export interface Http {

@@ -9,7 +9,7 @@ import { AftersaveError, TargetError } from "../../core/errors.ts";
 import type { DriverContext } from "../shared/driver.ts";
 import { type Claim, exclusively, readJson, removeTokenFile, unusable, writeSecret } from "../shared/secret-file.ts";
 import type { Dialogue, SignedIn, SignedOut } from "../shared/sign-in.ts";
-import { type Http, openHttp } from "./http.ts";
+import { type Http, openHttp, type Tokens } from "./http.ts";
 import { hasTag, stranger } from "./faults.ts";
 
 const AUTHORIZE = "https://www.dropbox.com/oauth2/authorize";
@@ -25,13 +25,6 @@ interface Stored {
   readonly expiresAt: number;
   readonly scopes: readonly string[];
   readonly othersCanRead: boolean;
-}
-
-export interface Tokens {
-  /** An access token that is good for some minutes. Throws `auth` when a person has to sign in. */
-  current(): Promise<string>;
-  /** Another one than `refused`; undefined where none can be had without a person. */
-  renewed(refused: string): Promise<string | undefined>;
 }
 
 const textOf = (value: unknown): string | undefined => (typeof value === "string" && value !== "" ? value : undefined);
