@@ -703,6 +703,11 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
         claim: (what) => state.claims.take(what, what === "token" ? "" : `${name} tried out`, { waitMs: 600_000 }),
       });
       const clear = driver.clear;
+      const release = await state.claims.tryTake("check", name);
+      if (!release)
+        throw new AftersaveError("E_BUSY", `${name} is being tried out already`, {
+          hint: "Wait until that `aftersave check` has ended.",
+        });
       return createTrial({
         name,
         type: target.type,
@@ -713,7 +718,7 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
           (await wrapped(target, await driver.open(contextAt(at, memory)), config, options, clock, onCall)).target,
         clearFolder: clear && ((at) => clear(contextAt(at, scratchMemory()))),
         run: newId().toLowerCase(),
-        release: await state.claims.take("check", name, { waitMs: 0, signal }),
+        release,
         signal,
       });
     },

@@ -46,6 +46,10 @@ export const drivers: Readonly<Record<string, Driver>> = {
       hashes: ["sha256", "md5"],
       maxConcurrency: 16,
     }),
+    async clear(context) {
+      const { clearFolder } = await import("./gdrive/clear.ts");
+      await clearFolder(context);
+    },
     placeOf: (root, options) => JSON.stringify([root, options["root_url"], options["shared_drive"] ?? null]),
     async *examine(context, waiting) {
       const { examineDrive } = await import("./gdrive/health.ts");
