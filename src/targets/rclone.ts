@@ -549,6 +549,19 @@ export async function openRcloneTarget(context: DriverContext): Promise<Target> 
         }),
       ),
 
+    purge: (key, call) =>
+      inLine(key, () =>
+        attempt(`remove ${pathOf(key)} for good`, call, async () => {
+          const now = await known(call);
+          if (await look(key, call)) await unlessAbsent(ask("deletefile", { fs: top, remote: key }, call));
+          await memory.delete(PROOFS + key);
+          if (!now.bucket && !now.ids) return [];
+          return [
+            `Older versions of ${pathOf(key)}, and what the service behind ${name} keeps in its trash, are out of rclone's reach.`,
+          ];
+        }),
+      ),
+
     async close() {
       // one that was handed in is somebody else's
       if (context.client === undefined) await rclone.close();

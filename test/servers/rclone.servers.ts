@@ -28,7 +28,6 @@ if (forSftp.length > 0) test.skip(`rclone and SFTP (SKIPPED: apt-get install ${f
 describe.runIf(forSftp.length === 0)("rclone and SFTP (OpenSSH)", () => {
   let server: Server;
   let rclone: Rclone;
-  let places = 0;
   beforeAll(async () => {
     server = await startServer("start-sshd.sh", 2);
     const { folder, port } = server;
@@ -44,7 +43,9 @@ describe.runIf(forSftp.length === 0)("rclone and SFTP (OpenSSH)", () => {
   });
 
   const place = async (remote: string) => {
-    const at = join(server.folder, "root", `place${++places}`);
+    // one place for each, because rclone connects anew for every other
+    const at = join(server.folder, "root", remote);
+    await rm(at, { recursive: true, force: true });
     await mkdir(at);
     const open = () => openRcloneTarget(contextFor(`${remote}:${at}`, { rclone }));
     return { at, open, target: await open() };

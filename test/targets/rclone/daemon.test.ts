@@ -186,6 +186,27 @@ describe.runIf(hasRclone)("the rclone that is started", () => {
     await rclone.close();
   });
 
+  test("a place that holds other bytes than it was sent is found out, and they get no name", async () => {
+    const disk = await folder();
+    const rclone = createRclone({ config: await configOf(`[disk]\ntype = alias\nremote = ${disk}\n`), env: process.env });
+    const target = await openRcloneTarget(
+      contextFor("disk:", {
+        rclone: {
+          ...rclone,
+          call: async (command, parameters, signal) => {
+            const answer = await rclone.call(command, parameters, signal);
+            if (command === "operations/copyfile")
+              await writeFile(join(disk, ROOT, String(parameters["dstRemote"])), "tHe same length");
+            return answer;
+          },
+        },
+      }),
+    );
+    await expect(target.put(NOTE, sourceOf("the same length"))).rejects.toMatchObject({ kind: "corrupt" });
+    expect(await readdir(join(disk, ROOT, "Core"))).toEqual([]);
+    await rclone.close();
+  });
+
   test("what was left half-way is never shown, and goes when it is a day old", async () => {
     const disk = await folder();
     const rclone = createRclone({ config: await configOf(`[disk]\ntype = alias\nremote = ${disk}\n`), env: process.env });
