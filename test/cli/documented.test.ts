@@ -57,6 +57,8 @@ it("names the fields of what is answered", async () => {
     [["flush"], row("`flush`")],
     [["restore", "--from", "drive", "--dry-run"], row("`restore --from TARGET`")],
     [["erase", "Meta/A.txt", "--dry-run"], row("`erase`")],
+    [["targets", "enable", "drive"], row("`targets enable NAME`")],
+    [["check", "drive"], row("`check TARGET`")],
   ];
   for (const [args, piece] of cases) {
     const { answer } = await ask(args, at);
