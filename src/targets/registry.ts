@@ -97,7 +97,7 @@ export const drivers: Readonly<Record<string, Driver>> = {
     },
     traits: () => ({ guardedPut: false, identity: "path", listing: "immediate", maxConcurrency: 4 }),
     // what stands between a comma and the colon may be a password
-    where: (root, { remote }) => `${/^:?[^:,]+(:.*)?/s.exec(String(remote))?.[0] ?? ""}/${root}`.replace(/^([^:]+):\//, "$1:"),
+    where: (root, { remote }) => `${/^:?[^:,]+(:.*)?/s.exec(String(remote))?.[0] ?? ""}/`.replace(/:\/$/, ":") + root,
     async clear(context) {
       const { clearRclone } = await import("./rclone.ts");
       await clearRclone(context);
