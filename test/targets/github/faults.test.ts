@@ -91,6 +91,15 @@ describe("what GitHub refuses", () => {
       "E_TARGET_TRANSIENT",
       /tried again/,
     ],
+    "a message with a token and a signed address": [
+      {
+        status: 500,
+        body: { message: "no https://files.example/a?sig=SECRET for ghp_SECRET and github_pat_11SECRETSECRETSECRET" },
+      },
+      "transient",
+      "E_TARGET_TRANSIENT",
+      /tried again/,
+    ],
     "a log-in page answers": [
       { status: 200, headers: HTML, body: "<html>Welcome to the hotel</html>" },
       "transient",

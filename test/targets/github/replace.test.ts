@@ -93,6 +93,19 @@ describe("a replacement that is cut off", () => {
     expect(namesAt(hub)).toEqual([`${NAME} uploaded`]);
   });
 
+  it("what someone removed while the bytes were sent is not brought back", async () => {
+    const { hub, target } = await onGithub();
+    const seen = await target.put(NOTE, sourceOf("the old"));
+    async function* open() {
+      yield Buffer.from("the");
+      hub.assets.delete(Number(seen.rev));
+      yield Buffer.from(" new");
+    }
+    const sending = target.put(NOTE, { ...sourceOf("the new"), open }, { expect: seen });
+    await expect(sending).rejects.toMatchObject({ kind: "not-found" });
+    expect(hub.assets.size).toBe(0);
+  });
+
   it("a name that someone took in the gap is not taken from them", async () => {
     const { hub, target } = await onGithub();
     const seen = await target.put(NOTE, sourceOf("the old"));
@@ -110,6 +123,16 @@ describe("a replacement that is cut off", () => {
 });
 
 describe("a new file", () => {
+  for (const digests of [true, false])
+    it(`that arrived though its answer was lost is no conflict for the next process, ${digests ? "with" : "without"} digests`, async () => {
+      const { hub, target, open } = await onGithub({ digests });
+      hub.faults.push({ ...UPLOAD, lost: true });
+      await expect(target.put(NOTE, sourceOf("content"), { expect: "absent" })).rejects.toMatchObject({ kind: "transient" });
+      const next = open();
+      await next.put(NOTE, sourceOf("content"), { expect: "absent" });
+      await expect(next.put(NOTE, sourceOf("another"), { expect: "absent" })).rejects.toMatchObject({ kind: "conflict" });
+      expect(namesAt(hub)).toEqual([`${NAME} uploaded`]);
+    });
   it("whose answer was lost is found again, and sent once", async () => {
     const { hub, retrying } = await onGithub();
     hub.faults.push({ ...UPLOAD, lost: true });
