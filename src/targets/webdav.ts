@@ -344,7 +344,8 @@ export async function openWebdavTarget(context: DriverContext, { smallBytes = 10
         });
       else {
         tmp = at(on, HELPERS + randomBytes(12).toString("hex"));
-        assertExpected(key, guard.expect, guard.expect === undefined ? undefined : await look(on, key, guard));
+        // sooner than after all of it was sent
+        if (!bytes && guard.expect !== undefined) assertExpected(key, guard.expect, await look(on, key, guard));
         const headers: Record<string, string> =
           can.coarse && can.dates ? { date: new Date(await timeFor(on, key, guard)).toUTCString() } : {};
         await write(on, doing, guard, { method: "PUT", path: tmp, headers, body: content });

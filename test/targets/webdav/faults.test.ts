@@ -236,11 +236,32 @@ describe("promises", () => {
     expect(dav.files()).toEqual([`${ROOT}Core/1.txt`, `${ROOT}Core/2.txt`]);
   });
 
-  it("a guarded new small file costs a PUT and a GET", async () => {
+  const costs: Array<[string, Partial<Settings>, string, string]> = [
+    ["Apache", {}, "PUT GET", "PROPFIND PUT GET MOVE PROPFIND"],
+    [
+      "nginx",
+      { conditions: false, etags: false, dates: true },
+      "PROPFIND PUT MOVE PROPFIND GET PROPFIND",
+      "PROPFIND PROPFIND PUT GET MOVE PROPFIND",
+    ],
+    ["rclone", { conditions: false }, "PUT MOVE GET", "PROPFIND PUT GET MOVE PROPFIND"],
+  ];
+  it.each(costs)("what a new file costs on one like %s", async (_, settings, small, big) => {
+    await start(settings);
     await target.put(NOTE, sourceOf("x"));
-    const before = dav.requests.length;
-    await target.put(parseKey("Core/New.txt"), sourceOf("x"), { expect: "absent" });
-    expect(dav.requests.slice(before).map(({ method }) => method)).toEqual(["PUT", "GET"]);
+    for (const [size, cost] of [
+      [10, small],
+      [2 * SMALL, big],
+    ] as const) {
+      const before = dav.requests.length;
+      await target.put(parseKey(`Core/${size}`), sourceOf(Buffer.alloc(size)), { expect: "absent" });
+      expect(
+        dav.requests
+          .slice(before)
+          .map(({ method }) => method)
+          .join(" "),
+      ).toBe(cost);
+    }
   });
 
   it("names are found again behind a proxy that shows another path", async () => {
