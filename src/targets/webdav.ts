@@ -532,7 +532,7 @@ export async function openWebdavTarget(context: DriverContext, { smallBytes = 10
       const doing = `read ${pathOf(key)}`;
       const open = () => on.read(doing, call, fileOf(on, key), use);
       let got = await open();
-      if (!got && known?.direct !== true) {
+      if (!got) {
         // some servers remove a file before they move another to its name
         await clock.sleep(5 * GRAIN_MS, call?.signal);
         got = await open();
