@@ -171,6 +171,9 @@ export async function loadConfig(options: LoadOptions): Promise<Config> {
   const warnings = [
     ...(lenient ? [`${CONFIG_FILE} has comments or trailing commas; other programs may not be able to read it`] : []),
     ...(config.targets.some(({ enabled }) => enabled) ? [] : ["no target is enabled: saves are kept on this machine only"]),
+    ...config.targets
+      .filter(({ enabled, options }) => enabled && options["looked"] !== undefined)
+      .map(({ name, options }) => `there is no folder of ${String(options["client"])} on this machine now: ${name} waits for it`),
     ...(await strangeZones(config)),
   ];
   return deepFreeze({ ...config, warnings });
@@ -343,11 +346,9 @@ async function withFolders(
       typeof named === "string" ? { found: [named], looked: [] } : await searchFolder(preset, machineOf(env));
     const [path] = found;
     const where = `targets.${name}.preset`;
-    if (enabled && path === undefined)
-      report(where, `a folder of ${client} on this machine, or its "path"`, `none (looked at ${looked.join(", ")})`);
     if (enabled && found.length > 1)
       report(where, `one folder of ${client} on this machine, or the "path" of one`, found.map((one) => show(one)).join(" and "));
-    const only = path === undefined || found.length > 1 ? {} : { path: anywhere(root, path) };
+    const only = path === undefined ? { looked } : found.length > 1 ? {} : { path: anywhere(root, path) };
     resolved.push({ ...target, options: { ...options, ...only, client } });
   }
   return resolved;

@@ -468,15 +468,19 @@ export function createFolderTarget({ path, root, handedTo, clock = Date, random 
 /** The target that paths.json describes; throws `E_TARGET_UNREACHABLE` where no folder of the desktop client was found. */
 export function openFolderTarget(
   root: string,
-  { path, client }: Readonly<Record<string, unknown>>,
+  { path, client, looked }: Readonly<Record<string, unknown>>,
   clock: Pick<Clock, "now">,
 ): Target {
   const handedTo = typeof client === "string" ? client : undefined;
   if (typeof path === "string") return createFolderTarget({ path, root, handedTo, clock });
-  throw new TargetError("transient", `there is no folder of ${handedTo} on this machine, or there are several`, {
-    code: "E_TARGET_UNREACHABLE",
-    hint: 'Say which one with the target\'s "path" in paths.json.',
-  });
+  throw new TargetError(
+    "transient",
+    `there is no folder of ${handedTo} on this machine now (looked at ${Array.isArray(looked) ? looked.join(", ") : "more than one"})`,
+    {
+      code: "E_TARGET_UNREACHABLE",
+      hint: 'Start the client, or name its folder with the target\'s "path" in paths.json.',
+    },
+  );
 }
 
 /** Removes the folder `root` below `path`, with all that lies in it. */

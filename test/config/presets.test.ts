@@ -1,3 +1,4 @@
+import { openFolderTarget } from "../../src/targets/folder.ts";
 import { mkdir, symlink, writeFile } from "node:fs/promises";
 import { posix, win32, join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -204,21 +205,22 @@ describe("in paths.json", () => {
     expect(targets[0]?.options["path"]).toBe(place);
   });
 
-  test("none, or several, are told where the target is enabled, and nowhere else", async () => {
+  test("none may come back, and no save waits for it; several are told where the target is enabled", async () => {
     const home = await temporary();
     const env = { HOME: process.env["HOME"] };
     process.env["HOME"] = home;
     try {
-      const none = await refused(load(await withPreset({ enabled: true })));
-      expect(none).toMatchObject({ code: "E_CONFIG" });
-      expect(none.message).toMatch(
-        /targets\.box\.preset: expected a folder of Dropbox on this machine, or its "path", found none \(looked at .*info\.json/,
+      const { targets, warnings } = await load(await withPreset({ enabled: true }));
+      expect(warnings).toEqual([expect.stringContaining("no folder of Dropbox")]);
+      const [box] = targets;
+      expect(box?.options).not.toHaveProperty("path");
+      expect(() => openFolderTarget("mem/", box!.options, { now: () => 0 })).toThrow(
+        expect.objectContaining({
+          code: "E_TARGET_UNREACHABLE",
+          message: expect.stringMatching(/looked at .*info\.json/) as string,
+        }),
       );
-      expect(none.message).toContain(home);
-      expect((await load(await withPreset({ enabled: false }))).targets[0]?.options).toEqual({
-        preset: "dropbox",
-        client: "Dropbox",
-      });
+      expect((await load(await withPreset({ enabled: false }))).warnings.join()).not.toContain("Dropbox");
 
       for (const name of ["Dropbox (A)", "Dropbox (B)"]) await mkdir(join(home, name));
       await symlink(join(home, "Dropbox (A)"), join(home, "Dropbox"));

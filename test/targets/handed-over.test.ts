@@ -68,5 +68,5 @@ test("an upload, the log and the status say that it was handed over, and to whom
 });
 
 test("without a folder, says so instead of guessing", () => {
-  expect(() => openFolderTarget(ROOT, { client: "Dropbox" }, Date)).toThrow(/no folder of Dropbox/);
+  expect(() => openFolderTarget(ROOT, { client: "Dropbox", looked: ["/home/x/Dropbox"] }, Date)).toThrow(/no folder of Dropbox/);
 });
