@@ -6,7 +6,7 @@
 import { resolve } from "node:path";
 import { AftersaveError, asAftersaveError, type ErrorCode } from "../core/errors.ts";
 import { foldKey, type Key } from "../core/key.ts";
-import { isWhole } from "../core/version.ts";
+import { isWhole, type Version } from "../core/version.ts";
 import { readLog } from "../logs/read.ts";
 import { digestOfFile } from "../memory/content.ts";
 import { stampOf } from "../memory/durable.ts";
@@ -235,6 +235,20 @@ export interface ContentReport {
   readonly findings: readonly VerifyFinding[];
 }
 
+/** What brings back content that is nowhere here. */
+export const BRING_BACK =
+  "Run `aftersave restore --from TARGET` for each target that may hold it, or put it back from a backup and run `aftersave sweep`.";
+
+/** The lines of what keys hold by the history where no kept copy and no live file has it: there is no head to look at. */
+export async function* lostHeads({ state, places }: Pick<LocalParts, "state" | "places">): AsyncGenerator<Version> {
+  for await (const line of state.saves.headsAt(Number.MAX_SAFE_INTEGER, "")) {
+    if (line.sha256 === null || (await state.saves.head(line.file))) continue;
+    if ((await state.saves.headAt(line.file, Number.MAX_SAFE_INTEGER))?.version !== line.version) continue; // saved meanwhile
+    const digest = await digestOfFile(places.pathOf(line.file)).catch(() => undefined); // unreadable is not it
+    if (digest?.sha256 !== line.sha256) yield line;
+  }
+}
+
 /** Kept copies, live files, archive copies, and what is held aside. One that cannot be read never stops the others. */
 export async function verifyContent(parts: LocalParts): Promise<ContentReport> {
   const { state, places, heads, signal } = parts;
@@ -245,6 +259,18 @@ export async function verifyContent(parts: LocalParts): Promise<ContentReport> {
     signal?.throwIfAborted();
     files++;
     for (const found of await lookAtHead(parts, head)) add(found);
+  }
+  for await (const lost of lostHeads(parts)) {
+    const { file, version, sha256, timestamp } = lost;
+    add({
+      file,
+      version,
+      path: places.pathOf(file),
+      code: "E_CONTENT_GONE",
+      what: `what ${file} holds by the history (${version}, saved ${timestamp}) is not kept here`,
+      why: "It did not come when the memory was brought back or rebuilt, or it was removed together with the state.",
+      next: `${BRING_BACK} Its sha256 is ${sha256}.`,
+    });
   }
   for await (const copy of state.saves.archiveCopies()) {
     signal?.throwIfAborted();
@@ -263,7 +289,9 @@ export async function verifyContent(parts: LocalParts): Promise<ContentReport> {
         code: "E_ARCHIVE_CHANGED",
         what: `the archive copy ${key} ${digest ? "is no longer what was archived" : "is gone"}`,
         why: "Someone changed or removed it, or the disk is failing.",
-        next: `Bring it back from a target or a backup; its sha256 must be ${sha256}.`,
+        next: digest
+          ? `Move it away, then run \`aftersave restore --from TARGET\`; its sha256 must be ${sha256}.`
+          : `${BRING_BACK} Its sha256 must be ${sha256}.`,
       });
     } catch (error) {
       add(unreadable(error, `reading the archive copy ${key}`, about));
