@@ -23,7 +23,7 @@ export async function restoreFrom(
   const plan = await memory.restoreFrom(target, { ...options, dryRun: true, signal });
   const said = () => say(plan, out, options);
   const bad = (report: FromTarget) => lacking(report, out).join("\n");
-  const isNothing = !plan.bare && plan.changes.length === 0;
+  const isNothing = !plan.bare && plan.changes.length === 0 && plan.copies === 0;
   if (flags.dryRun === true || isNothing) {
     out.answer(plan, said, () => bad(plan));
     if (flags.dryRun !== true) cli.exit = exitOf(plan);
@@ -188,7 +188,12 @@ function say(report: FromTarget, out: Output, { at }: Pick<FromTargetOptions, "a
     ...(changed.length > LISTED ? [`  … and ${changed.length - LISTED} more: --json lists all`] : []),
     ...lacking(report, out),
     ...(bare && at !== undefined && dry_run ? [`Then everything is made what it was at ${localTime(at)}, as new versions.`] : []),
-    ...(!bare && changes.length === 0
+    ...(!bare && copies > 0
+      ? [
+          `${copies} archive ${copies === 1 ? "copy" : "copies"} that ${will(copies === 1 ? "is" : "are", copies === 1 ? "was" : "were")} gone here ${will(copies === 1 ? "comes" : "come", "came")} back.`,
+        ]
+      : []),
+    ...(!bare && changes.length === 0 && copies === 0
       ? [
           lacks
             ? "Nothing can be brought: what is named above does not come from there, and the rest is here."

@@ -18,7 +18,7 @@ import { statLive } from "../memory/live.ts";
 import type { Receipt } from "../memory/receipt.ts";
 import type { SaveManager } from "../memory/save-manager.ts";
 import { sha256Of, type MirrorTarget } from "../mirror/place.ts";
-import type { Content } from "../state/saves.ts";
+import type { ArchiveCopy, Content } from "../state/saves.ts";
 import type { Range } from "../state/segments.ts";
 import { whereTheyLie } from "./beside.ts";
 import type { Bringing } from "./bringing.ts";
@@ -111,7 +111,7 @@ export interface FromTarget {
   /** Files there that are none of this memory's, and stay there. */
   readonly not_ours: readonly NotOurs[];
   readonly bad: readonly BadLine[];
-  /** To be fetched, or fetched: files, archive copies, and their bytes. */
+  /** To be fetched, or fetched: files, archive copies, and their bytes. Where a history is here already, only copies of it that are gone. */
   readonly files: number;
   readonly copies: number;
   readonly bytes: number;
@@ -244,7 +244,9 @@ export async function restoreFrom(parts: FromTargetParts, target: string, option
     const isOurs = told !== undefined && (await state.saves.version(told.version))?.sum === told.sum;
     if (options.at !== undefined && isOurs) return atTime(parts, report, options.at, options);
     judgeTime(found, options);
-    return again(parts, found, report, options, new Set());
+    const done = await again(parts, found, report, options, new Set());
+    const isOurHistory = found.told.memoryRoot === (await state.saves.rootId());
+    return options.at === undefined && isOurHistory ? bringCopies(parts, found, done, options) : done;
   }
   if (options.prefix !== undefined && options.at === undefined)
     throw new AftersaveError(
@@ -657,6 +659,57 @@ async function again(
   }
   const restored = new Set(receipts.map(({ file }) => file));
   return { ...told(changes.filter(({ key }) => restored.has(key))), missing, receipts, left };
+}
+
+/** Archive copies that the history here has and that are gone from this machine, put back under their names. */
+async function bringCopies(
+  parts: FromTargetParts,
+  found: Found,
+  done: FromTarget,
+  options: FromTargetOptions,
+): Promise<FromTarget> {
+  const { state, places, archive } = parts.rebuild;
+  const { prefix = "", dryRun = false, signal } = options;
+  const isMeant = below(prefix);
+  const missing: Missing[] = [];
+  const left: Left[] = [];
+  let [copies, bytes] = [0, 0];
+  const bring = async ({ key, version, sha256, size, base }: ArchiveCopy) => {
+    const place = places.place(key);
+    if (place.stats) return; // `verify` tells when it is another file
+    const content = { sha256, size, base: base ?? "" };
+    const lack = (why: "absent" | "other") =>
+      missing.push({ file: key, version, sha256, why: excuse(found, key, parts.rebuild.targetsFor) ?? why });
+    if (place.key !== key || sourcesOf(found, key, content, archive).next().done) return lack("absent");
+    if (!dryRun) {
+      const temporary = besideOf(place.path, key);
+      const came = await fetchContent(found, key, content, temporary, archive);
+      if ("why" in came) return lack(came.why);
+      const release = await state.claims.take("prune", "prune", { waitMs: 600_000, signal }); // an erasure takes it too
+      try {
+        const now = await state.saves.archiveCopy(key);
+        if (now?.sha256 !== sha256 || now.pruned || statLive(place.path)) return; // pruned, erased or back meanwhile
+        await moveDurably(temporary, place.path);
+      } finally {
+        release();
+        await rm(temporary, { force: true });
+      }
+    }
+    copies++;
+    bytes += size;
+  };
+  for await (const copy of state.saves.archiveCopies()) {
+    signal?.throwIfAborted();
+    if (!copy.pruned && (isMeant(copy.file) || isMeant(copy.key)))
+      await orLeave(copy.key, left, async () => void (await bring(copy)));
+  }
+  return {
+    ...done,
+    copies,
+    bytes: done.bytes + bytes,
+    missing: [...done.missing, ...missing],
+    left: [...done.left, ...left],
+  };
 }
 
 /** A file's key, if it is one that a save could have had; archive copies are none. */

@@ -1,7 +1,9 @@
 /** Content that is nowhere here any more: verify names it until it is back, and a target brings it back. */
+import { rmSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { Key } from "../../src/core/key.ts";
 import { createMemoryTarget } from "../../src/testing/index.ts";
+import { openDatabase } from "../../src/state/sqlite.ts";
 import { clockAt, makeRoot } from "./root.ts";
 
 async function mirrored() {
@@ -51,5 +53,46 @@ describe("what a key holds", () => {
     await memory.erase({ version });
     await memory.archive("Meta/b.txt");
     expect((await memory.verify()).findings).toEqual([]);
+  });
+});
+
+describe("archive copies that were removed", () => {
+  const gone = async () => {
+    const all = await mirrored();
+    const { root } = all;
+    await all.memory.append("Core/p.txt", "p1");
+    await all.memory.replace("Core/p.txt", "p2");
+    await all.memory.flush();
+    const before = root.files("Data");
+    rmSync(root.at("Data/Archive"), { recursive: true });
+    return { ...all, before };
+  };
+
+  it("come back from a target, and verify is content", async () => {
+    const { memory, root, before } = await gone();
+    const wrong = (await memory.verify()).findings;
+    expect(wrong.map(({ code }) => code)).toEqual(["E_ARCHIVE_CHANGED", "E_ARCHIVE_CHANGED", "E_ARCHIVE_CHANGED"]);
+    for (const { next } of wrong) expect(next).toContain("restore --from");
+    expect(await memory.restoreFrom("drive", { dryRun: true })).toMatchObject({ copies: 3, changes: [], missing: [] });
+    expect(root.files("Data")).not.toEqual(before);
+    expect(await memory.restoreFrom("drive", { prefix: "Meta" })).toMatchObject({ copies: 1 });
+    expect(await memory.restoreFrom("drive")).toMatchObject({ copies: 2, receipts: [], missing: [], left: [] });
+    expect(root.files("Data")).toEqual(before);
+    expect((await memory.verify()).findings).toEqual([]);
+    expect(await memory.restoreFrom("drive")).toMatchObject({ copies: 0, missing: [] });
+  });
+
+  it("that are other bytes there, or were pruned or erased, do not come", async () => {
+    const { memory, place, root, before } = await gone();
+    const [c, p, a] = ["c_", "p_", "a_"].map((name) => Object.keys(before).find((path) => path.includes(`/${name}`))!);
+    place.edit(c as Key, "forged");
+    await memory.erase({ key: "Core/p.txt" });
+    const db = openDatabase(root.state, 1000);
+    db.exec(`UPDATE archives SET pruned = 1 WHERE key = '${a}'`);
+    db.close();
+    const done = await memory.restoreFrom("drive");
+    expect(done).toMatchObject({ copies: 0, missing: [{ file: c, why: "other" }] });
+    expect(p).toBeDefined();
+    expect(Object.keys(root.files("Data")).filter((path) => path.startsWith("Archive"))).toEqual([]);
   });
 });
