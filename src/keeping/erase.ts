@@ -8,7 +8,7 @@ import { existsSync } from "node:fs";
 import { readdir, readFile, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { Clock } from "../core/clock.ts";
-import { AftersaveError, errnoOf } from "../core/errors.ts";
+import { AftersaveError, errnoOf, type ErrorCode } from "../core/errors.ts";
 import { foldKey, ownKey, type Key } from "../core/key.ts";
 import { actorOf, NO_CONTENT, NO_KEY, type Meta, type Details, type Version, type VersionFacts } from "../core/version.ts";
 import { fsyncFolder } from "../logs/files.ts";
@@ -18,9 +18,10 @@ import { createDurably, temporariesOf, writeDurably } from "../memory/durable.ts
 import { identityOf, lookAt, statLive } from "../memory/live.ts";
 import type { LogExport } from "../memory/log-export.ts";
 import type { SaveManager } from "../memory/save-manager.ts";
-import type { OwedPlace, OwedSwap, Swap } from "../state/erasure.ts";
+import type { Versions } from "../memory/versions.ts";
+import type { OwedPlace, OwedSwap, Swap, Unread } from "../state/erasure.ts";
 import { STATE_FILE } from "../state/state.ts";
-import { eraseIn, lookInto, type KeyErasure, type KeyParts } from "./erase-key.ts";
+import { eraseIn, lookInto, type KeyErasure, type KeyParts, type Reach, type Waiting } from "./erase-key.ts";
 import { createChange } from "./erase-logs.ts";
 import {
   NAME,
@@ -48,7 +49,12 @@ import {
 /** Where an erasure is; tests stop the process there. */
 export type EraseStepName = "marked" | "prepared" | "committed" | "swapped" | "keys" | "logs" | "loose" | "places" | "scrubbed";
 
-export interface EraseParts extends KeyParts {
+export interface EraseParts extends Omit<KeyParts, "reach"> {
+  readonly versions: Versions;
+  /** The same where only these targets are asked for what is kept here no more. */
+  readonly versionsFrom: (targets: readonly string[]) => Pick<Versions, "content">;
+  /** Why a target cannot be looked at; undefined when our marker was seen there, or nothing was ever sent. */
+  readonly see: (target: string) => Promise<ErrorCode | undefined>;
   readonly tombstones: Tombstones;
   readonly manager: Pick<SaveManager, "saved">;
   readonly sweep: () => Promise<unknown>;
@@ -64,8 +70,6 @@ export interface EraseParts extends KeyParts {
   readonly keyOf: (text: string) => Key;
   /** Enabled targets. */
   readonly targets: readonly string[];
-  /** Those that a key is routed to. */
-  readonly targetsFor: (key: Key) => readonly string[];
   /** Does what a target owes, as far as it can; what came of it. */
   readonly settle: (target: string, signal: AbortSignal | undefined) => Promise<readonly ErasedCopy[]>;
   /** What an erasure cannot reach here: looked for anew each time. */
@@ -81,6 +85,8 @@ export interface Eraser {
   lift(id: string): Promise<Erasing>;
   /** Finishes what a process began that died; answers how many erasures. Targets are left to the next flush. */
   resume(): Promise<number>;
+  /** Goes on with what waits for a content that a target may have, if that can be looked at now; answers whether there was any. */
+  lookAgain(target: string): Promise<boolean>;
   /** The same for the files of one key, whose claim the caller holds. */
   finishKey(key: Key): Promise<void>;
 }
@@ -94,6 +100,8 @@ interface Body {
   readonly picked: readonly string[];
   /** Chat or session. */
   readonly chat: string | null;
+  /** Where contents may lie that were not looked at yet: with any the erasure waits. */
+  readonly unread?: readonly Unread[];
 }
 
 interface Tally {
@@ -102,6 +110,7 @@ interface Tally {
   readonly files: { file: Key; versions: number; removed: boolean }[];
   readonly copies: ErasedCopy[];
   readonly gone: Version[];
+  readonly waiting: Waiting[];
 }
 
 const MOST_ABOUT = 500;
@@ -124,7 +133,9 @@ const by = (wish: EraseWish): ErasedBy => {
   });
 };
 
-export function createEraser(parts: EraseParts): Eraser {
+export function createEraser(given: EraseParts): Eraser {
+  let reached: Promise<Reach> | undefined;
+  const parts = { ...given, reach: async () => (reached ??= reachOf(given)) };
   const { state, heads, places, versions, tombstones, logs, clock, newId, stateDir } = parts;
   const { erasure, saves } = state;
   const folder = join(stateDir, "erase");
@@ -132,6 +143,7 @@ export function createEraser(parts: EraseParts): Eraser {
 
   const claimed = async <T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> => {
     const erase = await state.claims.take("erase", "erase", { waitMs: 600_000, signal });
+    reached = undefined; // what was away may be back
     try {
       const prune = await state.claims.take("prune", "prune", { waitMs: 600_000, signal });
       try {
@@ -181,6 +193,20 @@ export function createEraser(parts: EraseParts): Eraser {
     return found.flat();
   };
 
+  /** Fingerprints of what picked versions brought, and that is not erased yet. */
+  const broughtOf = async (prints: Fingerprints, found: readonly Version[]): Promise<Print[]> => {
+    const picked = new Set(found.map(({ version }) => version));
+    const brought: Print[][] = [];
+    for (const key of new Set(found.map(({ file }) => file).filter((file) => file !== NO_KEY))) {
+      const looked = await lookInto(parts, key, picked);
+      for (const [base, ranges] of looked.brought) {
+        const whole = await looked.bytes(base);
+        if (whole) brought.push(printsOf(prints, whole, ranges, key));
+      }
+    }
+    return brought.flat();
+  };
+
   /** What was asked for: as keys, as versions, and as fingerprints. */
   const resolve = async (
     kind: ErasedBy,
@@ -213,16 +239,8 @@ export function createEraser(parts: EraseParts): Eraser {
       return { body: { ...begin, wholes: [key], picked: [] }, prints: unique(await allOf(prints, key)) };
     }
     const found = await pickedOf(kind, wish);
-    const picked = new Set(found.map(({ version }) => version));
-    const brought: Print[][] = [];
-    for (const key of new Set(found.map(({ file }) => file).filter((file) => file !== NO_KEY))) {
-      const looked = await lookInto(parts, key, picked);
-      for (const [base, ranges] of looked.brought) {
-        const whole = await looked.bytes(base);
-        if (whole) brought.push(printsOf(prints, whole, ranges, key));
-      }
-    }
-    return { body: { ...begin, wholes: [], picked: [...picked] }, prints: unique(brought.flat()) };
+    const picked = found.map(({ version }) => version);
+    return { body: { ...begin, wholes: [], picked }, prints: unique(await broughtOf(prints, found)) };
   };
 
   const factsOf = (body: Body, file: Key, details: Details, op: "erase" | "prune" = "erase"): VersionFacts => ({
@@ -338,19 +356,20 @@ export function createEraser(parts: EraseParts): Eraser {
 
   const redactKey = async (id: string, body: Body, key: Key, finder: Finder, tally: Tally): Promise<void> => {
     const picked = new Set(body.picked);
-    const tell = (gone: readonly Version[]) => {
+    const tell = ({ gone, waiting }: KeyErasure) => {
       for (const version of gone) tally.gone.push(version);
+      for (const waits of waiting) tally.waiting.push(waits);
     };
     const isClean = ({ about, kept }: KeyErasure) => about.length === 0 && kept.length === 0;
     const first = await eraseIn(parts, key, finder, picked);
-    if (isClean(first)) return tell(first.gone);
+    if (isClean(first)) return tell(first);
     for (let tries = 1; ; tries++) {
       await notice(key);
       const done = await underKey(key, async () => {
         if (!(await settled(key))) return false;
         const found = await eraseIn(parts, key, finder, picked);
         if (!isClean(found)) await commitKey(id, body, found);
-        tell(found.gone);
+        tell(found);
         tellKey(tally, found, false, "rewritten");
         return true;
       });
@@ -392,7 +411,7 @@ export function createEraser(parts: EraseParts): Eraser {
     const lines = linesOf(body, key, found);
     await erasure.commit(
       id,
-      { lines, swaps, copies: adopted, revived, places: owed, jobs, forget: [], body: JSON.stringify(body) },
+      { lines, swaps, copies: adopted, revived, places: owed, jobs, forget: [], spare: [], body: JSON.stringify(body) },
       clock.now(),
     );
     await step("committed");
@@ -417,8 +436,20 @@ export function createEraser(parts: EraseParts): Eraser {
   const dropKey = async (id: string, body: Body, key: Key, tally: Tally): Promise<void> => {
     await notice(key);
     await underKey(key, async () => {
-      const lines = await erasure.linesOf(key);
-      const copies = await erasure.copiesOf(key);
+      const all = await lookInto(parts, key, new Set());
+      const unread = new Set<string>();
+      for (const [base, version] of all.bases) {
+        const at = (await all.bytes(base)) ? [] : await all.unread(base);
+        if (at.length === 0) continue;
+        unread.add(base);
+        tally.waiting.push({ version, at });
+      }
+      const spare = new Set(all.copies.flatMap((copy) => (copy.base !== null && unread.has(copy.base) ? [copy.key] : [])));
+      const copies = all.copies.filter((copy) => !spare.has(copy.key));
+      const lines = all.lines.filter(
+        ({ version, base }) =>
+          (base === null || !unread.has(base)) && (version.archived_as === null || !spare.has(version.archived_as)),
+      );
       const names = [key, ...copies.map((copy) => copy.key)];
       const head = await saves.head(key);
       const prunes = await prunesOf(body, key, new Set(copies.map((copy) => copy.key)));
@@ -435,9 +466,9 @@ export function createEraser(parts: EraseParts): Eraser {
         owed.push({ target, key: kept_as, how: "remove", erasure: id });
       await step("prepared");
       const changed = lines.filter(({ version }) => version.sha256 !== null).length;
-      tellKey(tally, { key, head, copies, lines, kept: [], about, redacts: [], changed, gone: [] }, true, "removed");
+      tellKey(tally, { key, head, copies, lines, kept: [], about, redacts: [], changed, gone: [], waiting: [] }, true, "removed");
       const facts = [...linesOf(body, NO_KEY, { about, redacts: [] }), ...prunes.again];
-      const more = { copies: [], revived: [], jobs: [], body: JSON.stringify(body) };
+      const more = { copies: [], revived: [], jobs: [], spare: [...spare], body: JSON.stringify(body) };
       await erasure.commit(id, { lines: facts, swaps, places: owed, forget: names, ...more }, clock.now());
       await step("committed");
       await finishKey(key);
@@ -514,10 +545,11 @@ export function createEraser(parts: EraseParts): Eraser {
 
   /** All that can be done on this machine. Can be cut off and done again. */
   const workHere = async (id: string, body: Body, finder: Finder): Promise<Tally> => {
-    const tally: Tally = { lines: 0, redacted: 0, files: [], copies: [], gone: [] };
+    const tally: Tally = { lines: 0, redacted: 0, files: [], copies: [], gone: [], waiting: [] };
     for (const key of new Set((await erasure.swaps()).map((swap) => swap.key))) await underKey(key, async () => undefined);
     for (const key of body.wholes) await dropKey(id, body, key, tally);
-    for (const key of await erasure.keys()) await redactKey(id, body, key, finder, tally);
+    const dropped = new Set(body.wholes); // what is left of them waits
+    for (const key of await erasure.keys()) if (!dropped.has(key)) await redactKey(id, body, key, finder, tally);
     const aside = await erasure.keptAside();
     await erasure.place(aside.map(({ target, kept_as }) => ({ target, key: kept_as, how: "look", erasure: id })));
     await step("keys");
@@ -525,7 +557,8 @@ export function createEraser(parts: EraseParts): Eraser {
     await step("logs");
     await cleanLoose(finder, tally);
     await step("loose");
-    await erasure.end(id);
+    if (tally.waiting.length === 0) await erasure.end(id);
+    else await erasure.note(id, JSON.stringify({ ...body, unread: unreadOf(tally.waiting) }));
     return tally;
   };
 
@@ -555,7 +588,8 @@ export function createEraser(parts: EraseParts): Eraser {
     copies: tally.copies,
     remains: [
       ...(await parts.remains(kind, finder, owing, new Set(tally.files.map(({ file }) => file)))),
-      ...(tally.gone.length === 0 ? [] : [notLooked(tally.gone)]),
+      ...(tally.gone.length === 0 ? [] : [notKept(tally.gone)]),
+      ...(tally.waiting.length === 0 ? [] : [notLooked(tally.waiting)]),
     ],
     pending: dry ? 0 : (await erasure.places()).length,
   });
@@ -572,13 +606,15 @@ export function createEraser(parts: EraseParts): Eraser {
     const prints = createFingerprints(randomBytes(32));
     const asked = await resolve(kind, wish, prints, reason);
     const finder = prints.finder(asked.prints);
-    const tally: Tally = { lines: 0, redacted: 0, files: [], copies: [], gone: [] };
+    reached = undefined;
+    const tally: Tally = { lines: 0, redacted: 0, files: [], copies: [], gone: [], waiting: [] };
     const owing = new Set<string>();
     for (const key of new Set([...asked.body.wholes, ...(await erasure.keys())])) {
       const removed = asked.body.wholes.includes(key);
       const found = removed ? await wholeOf(key) : await eraseIn(parts, key, finder, new Set(asked.body.picked));
       tellKey(tally, found, removed, "planned");
       for (const version of found.gone) tally.gone.push(version);
+      for (const waits of found.waiting) tally.waiting.push(waits);
       if (found.changed === 0) continue;
       const names = removed
         ? [key, ...found.copies.map((copy) => copy.key)]
@@ -595,7 +631,7 @@ export function createEraser(parts: EraseParts): Eraser {
     const lines = await erasure.linesOf(key);
     const copies = await erasure.copiesOf(key);
     const changed = lines.filter(({ version }) => version.sha256 !== null).length;
-    const more = { kept: [], redacts: [], gone: [] };
+    const more = { kept: [], redacts: [], gone: [], waiting: [] };
     return { key, head: await saves.head(key), copies, lines, about: lines.map(({ version }) => version), changed, ...more };
   };
 
@@ -611,8 +647,48 @@ export function createEraser(parts: EraseParts): Eraser {
     return open.length;
   };
 
+  /** Goes on with an erasure that waits: what can be looked at now may say more of what is to be found. */
+  const goOn = async (id: string, { unread: _, ...body }: Body): Promise<void> => {
+    const prints = await tombstones.fingerprints();
+    const more: Print[][] = [];
+    for (const key of body.wholes) more.push(await allOf(prints, key));
+    const found = await Promise.all(body.picked.map((version) => saves.version(version)));
+    more.push(
+      await broughtOf(
+        prints,
+        found.filter((version) => version !== undefined),
+      ),
+    );
+    const known = tombstones.all().find((tombstone) => tombstone.id === id);
+    const all = unique([...(known?.prints ?? []), ...more.flat()]);
+    if (all.length > 0) await tombstones.put({ id, at: body.at, by: body.by, ...known, prints: all });
+    await workHere(id, body, prints.finder(all));
+    await logs.drain({ sync: true });
+    await scrub();
+  };
+
+  const lookAgain = async (at?: string): Promise<boolean> => {
+    let went = false;
+    for (const { id, body: text } of await erasure.waiting()) {
+      const body = JSON.parse(text) as Body;
+      const targets = new Set((body.unread ?? []).map(({ target }) => target));
+      if (at !== undefined && !targets.has(at)) continue;
+      const { why } = await parts.reach();
+      if (![...targets].some((target) => why(target) === undefined)) continue;
+      await goOn(id, body);
+      went = true;
+    }
+    return went;
+  };
+
   return {
     finishKey,
+    async lookAgain(target) {
+      const release = await state.claims.tryTake("erase", "erase");
+      if (!release) return false; // whoever has it does the same
+      release();
+      return claimed(() => lookAgain(target));
+    },
     async resume() {
       return claimed(resumeHere);
     },
@@ -644,6 +720,7 @@ export function createEraser(parts: EraseParts): Eraser {
       if (dry_run) return plan(kind, wish, reason);
       return claimed(async () => {
         await resumeHere();
+        await lookAgain();
         await notice(kind === "key" ? parts.keyOf(wish.key ?? "") : undefined);
         const prints = await tombstones.fingerprints();
         const kept = reason === null ? null : ((await parts.said({ reason })).reason ?? null);
@@ -694,8 +771,37 @@ async function has(finder: Finder, path: string): Promise<boolean> {
 
 const digestOf = (bytes: Buffer) => ({ sha256: createHash("sha256").update(bytes).digest("hex"), size: bytes.length });
 
-const notLooked = (gone: readonly Version[]): Remains => ({
-  what: `${gone.length} content${gone.length === 1 ? "" : "s"} of ${[...new Set(gone.map(({ file }) => file))].join(", ")}`,
-  why: "it is kept nowhere that could be read, so it could not be looked through",
-  cure: "Enable or reach the target that holds it, and erase again.",
+async function reachOf({ targets, see, versionsFrom }: EraseParts): Promise<Reach> {
+  const codes = new Map<string, ErrorCode | undefined>();
+  for (const target of targets) codes.set(target, await see(target));
+  const seen = targets.filter((target) => codes.get(target) === undefined);
+  return {
+    versions: versionsFrom(seen),
+    seen,
+    why: (target) => (codes.has(target) ? codes.get(target) : "E_TARGET_DISABLED"),
+  };
+}
+
+const unreadOf = (waiting: readonly Waiting[]): Unread[] => {
+  const places = waiting.flatMap(({ at }) => at);
+  return [...new Map(places.map((place) => [`${place.target}\n${place.key}`, place])).values()];
+};
+
+const notLooked = (waiting: readonly Waiting[]): Remains => {
+  const versions = waiting.map(({ version }) => version);
+  const targets = new Set(waiting.flatMap(({ at }) => at.map(({ target }) => target)));
+  return {
+    what: contentsOf(versions),
+    why: `it was not looked at yet: only ${[...targets].join(", ")} may have it, and could not be looked at`,
+    cure: "Connect or enable the target: the next `aftersave flush`, or the same erase, goes on there.",
+  };
+};
+
+const contentsOf = (of: readonly Version[]): string =>
+  `${of.length} content${of.length === 1 ? "" : "s"} of ${[...new Set(of.map(({ file }) => file))].join(", ")}`;
+
+const notKept = (gone: readonly Version[]): Remains => ({
+  what: contentsOf(gone),
+  why: "it is kept here no more, and no target is known that has it, so it could not be looked through",
+  cure: "If a disk or a backup has it, look there.",
 });
