@@ -698,7 +698,7 @@ export function createEraser(given: EraseParts): Eraser {
         erasure: id,
         at,
         by: kind,
-        texts: kind === "match" ? 1 : prints.filter(({ once }) => !once).length,
+        texts: kind === "match" ? 1 : prints.filter((print) => !print.once && !print.json).length,
         pending: owed.filter((place) => place.erasure === id).length,
       }));
     },
