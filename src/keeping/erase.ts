@@ -172,7 +172,10 @@ export function createEraser(given: EraseParts): Eraser {
     for await (const version of saves.select(query)) found.push(version);
     if (found.length === 0)
       throw new AftersaveError("E_NOT_FOUND", `nothing was saved by this ${kind}`, {
-        hint: "`aftersave history` shows the chats and sessions.",
+        hint:
+          (await namelessOf(kind)) > 0
+            ? `\`aftersave history\` shows the chats and sessions; versions that were erased in part before do not say theirs any more. Erase what is left of those by version (KEY@VERSION) or --match.`
+            : "`aftersave history` shows the chats and sessions.",
       });
     return found;
   };
@@ -578,6 +581,7 @@ export function createEraser(given: EraseParts): Eraser {
     finder: Finder,
     owing: readonly string[],
     dry: boolean,
+    nameless: number,
   ) => ({
     erasure: id,
     by: kind,
@@ -590,6 +594,7 @@ export function createEraser(given: EraseParts): Eraser {
       ...(await parts.remains(kind, finder, owing, new Set(tally.files.map(({ file }) => file)))),
       ...(tally.gone.length === 0 ? [] : [notKept(tally.gone)]),
       ...(tally.waiting.length === 0 ? [] : [notLooked(tally.waiting)]),
+      ...(nameless === 0 ? [] : [notNamed(nameless, kind)]),
     ],
     pending: dry ? 0 : (await erasure.places()).length,
   });
@@ -601,6 +606,14 @@ export function createEraser(given: EraseParts): Eraser {
     copies.length === 0 &&
     !remains.some(({ what }) => what.startsWith(NAME)) &&
     !(await erasure.places()).some((place) => place.erasure === id);
+
+  /** Versions that still hold something, and of which an earlier erasure left nobody to know which chat or session they are of. */
+  const namelessOf = async (kind: ErasedBy): Promise<number> => {
+    let n = 0;
+    if (kind === "chat" || kind === "session")
+      for await (const { sha256, op } of erasure.erased()) if (sha256 !== null && op !== "erase") n++;
+    return n;
+  };
 
   const plan = async (kind: ErasedBy, wish: EraseWish, reason: string | null): Promise<Forgotten> => {
     const prints = createFingerprints(randomBytes(32));
@@ -624,7 +637,7 @@ export function createEraser(given: EraseParts): Eraser {
         tally.copies.push({ where: target, what: "mirror", name, outcome: "planned" });
       }
     }
-    return summary(null, kind, tally, finder, [...owing], true);
+    return summary(null, kind, tally, finder, [...owing], true, await namelessOf(kind));
   };
 
   const wholeOf = async (key: Key): Promise<KeyErasure> => {
@@ -711,7 +724,7 @@ export function createEraser(given: EraseParts): Eraser {
             hint: "`aftersave erase --list` shows them.",
           });
         await tombstones.drop(only.erasure);
-        await state.jobs.unblock();
+        await state.jobs.unblock("E_ERASED");
         return only;
       });
     },
@@ -728,6 +741,7 @@ export function createEraser(given: EraseParts): Eraser {
         const finder = prints.finder(asked.prints);
         if (reason !== null && finder.find(Buffer.from(reason), null).length > 0)
           throw new AftersaveError("E_USAGE", "the reason says what is to be erased", { hint: "Give another one: it is kept." });
+        const nameless = await namelessOf(kind); // before those join them whose chat this one takes
         const id = newId();
         if (asked.prints.length > 0) await tombstones.put({ id, at: asked.body.at, by: kind, prints: asked.prints });
         await erasure.note(id, JSON.stringify(asked.body));
@@ -737,7 +751,7 @@ export function createEraser(given: EraseParts): Eraser {
         for (const copy of await settleTargets(signal)) tally.copies.push(copy);
         await logs.drain({ sync: true });
         const clean = await scrub();
-        const receipt = await summary(id, kind, tally, finder, owing, false);
+        const receipt = await summary(id, kind, tally, finder, owing, false, nameless);
         if (await isNothing(id, receipt)) {
           await tombstones.drop(id);
           return { ...receipt, erasure: null };
@@ -796,6 +810,12 @@ const notLooked = (waiting: readonly Waiting[]): Remains => {
     cure: "Connect or enable the target: the next `aftersave flush`, or the same erase, goes on there.",
   };
 };
+
+const notNamed = (n: number, kind: ErasedBy): Remains => ({
+  what: `${n} version${n === 1 ? "" : "s"} that ${n === 1 ? "was" : "were"} erased in part before`,
+  why: `an erased line does not say its ${kind} any more: what else ${n === 1 ? "it" : "they"} brought was not looked at, except where the same lines stand`,
+  cure: "Look at them (`aftersave history KEY`, `aftersave show KEY@VERSION`), and erase what is left by its version or its text.",
+});
 
 const contentsOf = (of: readonly Version[]): string =>
   `${of.length} content${of.length === 1 ? "" : "s"} of ${[...new Set(of.map(({ file }) => file))].join(", ")}`;

@@ -36,6 +36,9 @@ describe("what was copied back", () => {
       blocked_list: [{ notes: expect.stringMatching(/Erase it again/) }],
     });
     expect(memory.check(status)).toBe(5);
+    const next = await root.open(); // the next command is a process of its own
+    expect(next.check(await next.status())).toBe(5);
+    await next.close();
     expect(await memory.secrets()).toEqual([]);
 
     await memory.erase({ match: SECRET });

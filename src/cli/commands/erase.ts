@@ -64,8 +64,8 @@ export function define(command: Command, cli: Cli): void {
 }
 
 /** `--list` and `--lift` erase nothing: whoever says what to erase beside them believes that they do. */
-function alone(what: string | undefined, { list: _, lift: __, ...rest }: Flags): void {
-  if (what === undefined && Object.values(rest).every((flag) => flag === undefined || flag === false)) return;
+function alone(what: string | undefined, { chat, session, match, reason, dryRun, yes }: Flags): void {
+  if ([what, chat, session, match, reason, dryRun, yes].every((flag) => flag === undefined || flag === false)) return;
   throw new AftersaveError("E_USAGE", "--list and --lift stand alone: nothing was erased", {
     hint: "Leave the rest out, or leave them out to erase.",
   });
