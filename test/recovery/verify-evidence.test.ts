@@ -271,6 +271,52 @@ describe("a forged line with a right sum behind the end", () => {
   });
 });
 
+describe("doctor --fix", () => {
+  const insert = (root: Root, at: number, bytes: Buffer) => {
+    const lines = textOf(linesOf(root).slice(0, at));
+    const rest = textOf(linesOf(root).slice(at));
+    writeFileSync(root.changelog, Buffer.concat([Buffer.from(lines), bytes, Buffer.from(rest)]));
+  };
+  const cases: Record<string, (root: Root) => void> = {
+    "bytes that are no text in the middle": (root) => insert(root, 3, Buffer.from("hello \xff\xfe\n", "latin1")),
+    "a line of another program in the middle": (root) => insert(root, 3, Buffer.from('{"note":"not ours"}\n')),
+    "a line of another program at the end": (root) => insert(root, 6, Buffer.from('{"note":"not ours"}\n')),
+    "a forged line that is refused at the end": (root) =>
+      insert(root, 6, Buffer.from(`${forged(linesOf(root), { file: "../x" as Key })}\n`)),
+    "an unfinished line at the end": (root) => insert(root, 6, Buffer.from('{"partial":')),
+    "other line ends": (root) => writeFileSync(root.changelog, readFileSync(root.changelog, "utf8").replaceAll("\n", "\r\n")),
+  };
+  const both = Object.keys(cases).flatMap((name) => [true, false].map((saved) => [name, saved] as const));
+  it.each(both)(
+    "writes the changelog anew that holds %s, and keeps what stood there (a save came first: %s)",
+    async (name, saved) => {
+      const root = makeRoot();
+      await save(root);
+      const before = linesOf(root);
+      cases[name]!(root);
+      const stood = readFileSync(root.changelog);
+      const memory = await root.open();
+      if (saved) await memory.append("Core/other.txt", "x");
+      await memory.status();
+      expect((await told(memory)).length).toBeGreaterThan(0);
+      const plain = readFileSync(root.changelog);
+      await memory.doctor();
+      expect(readFileSync(root.changelog)).toEqual(plain);
+      await memory.doctor({ fix: true });
+      await memory.doctor({ fix: true }); // what the first one noticed itself
+      expect((await memory.verify()).findings).toEqual([]);
+      await memory.append("Core/more.txt", "y");
+      await memory.status();
+      expect((await memory.verify()).findings).toEqual([]);
+      const ours = linesOf(root).map((line) => line.replace(/\r$/, "")); // a save lets other line ends stand, and tells of them
+      expect(ours.slice(0, 6)).toEqual(before);
+      expect(linesOf(root)).toHaveLength(saved ? 8 : 7);
+      const beside = `${root.changelog}.before-aftersave`;
+      if (!saved) expect(readFileSync(beside)).toEqual(stood);
+    },
+  );
+});
+
 describe("no tampering", () => {
   it("saves that are killed, again and again, leave no evidence", { timeout: 120_000 }, async () => {
     const root = makeRoot({ logs: { rotate: "8KiB" } });
