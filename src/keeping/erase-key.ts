@@ -312,8 +312,10 @@ export async function eraseIn(parts: KeyParts, key: Key, finder: Finder, picked:
       sha256: v.sha256 && (hashes.get(v.sha256) ?? v.sha256),
       size: v.size,
     };
-    const { alarms: _, merges: __, redacts: ___, prunes: ____, ...said } = v.details ?? {};
-    const decides = v.op === "erase" ? {} : said;
+    const { alarms, held, merges: _, redacts: __, prunes: ___, ...said } = v.details ?? {};
+    // it was held for the text alone that goes now
+    const isOver = now.has(v.version) && alarms?.every(({ rule }) => rule === "erased");
+    const decides = v.op === "erase" ? {} : { ...said, ...(held !== undefined && !isOver && { held }) };
     return {
       version: v.version,
       file: key,

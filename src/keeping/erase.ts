@@ -43,6 +43,7 @@ import {
   type Finder,
   type Fingerprints,
   type Print,
+  type Tombstone,
   type Tombstones,
 } from "./tombstone.ts";
 
@@ -548,7 +549,7 @@ export function createEraser(given: EraseParts): Eraser {
 
   /** All that can be done on this machine. Can be cut off and done again. */
   const workHere = async (id: string, body: Body, finder: Finder): Promise<Tally> => {
-    const tally: Tally = { lines: 0, redacted: 0, files: [], copies: [], gone: [], waiting: [] };
+    const tally = nothing();
     for (const key of new Set((await erasure.swaps()).map((swap) => swap.key))) await underKey(key, async () => undefined);
     for (const key of body.wholes) await dropKey(id, body, key, tally);
     const dropped = new Set(body.wholes); // what is left of them waits
@@ -583,6 +584,7 @@ export function createEraser(given: EraseParts): Eraser {
     dry: boolean,
     nameless: number,
   ) => ({
+    resumed: false,
     erasure: id,
     by: kind,
     dry_run: dry,
@@ -615,12 +617,54 @@ export function createEraser(given: EraseParts): Eraser {
     return n;
   };
 
+  const askedOf = (kind: ErasedBy, wish: EraseWish): string =>
+    `${kind}\n${kind === "key" ? parts.keyOf(wish.key ?? "") : (wish[kind] ?? "")}`;
+
+  /** An erasure of just that for which places are still owed. */
+  const underWay = async (kind: ErasedBy, wish: EraseWish): Promise<Tombstone | undefined> => {
+    if (tombstones.all().length === 0) return undefined;
+    const asked = (await tombstones.fingerprints()).ofAsked(askedOf(kind, wish));
+    const owed = new Set((await erasure.places()).map((place) => place.erasure));
+    return tombstones.all().find((known) => known.asked === asked && owed.has(known.id));
+  };
+
+  /** What was asked for; or the erasure of just that which only targets are left of. */
+  const resolveOr = async (kind: ErasedBy, wish: EraseWish, prints: Fingerprints, reason: string | null) => {
+    try {
+      return await resolve(kind, wish, prints, reason);
+    } catch (error) {
+      const begun = error instanceof AftersaveError && error.code === "E_NOT_FOUND" ? await underWay(kind, wish) : undefined;
+      if (!begun) throw error;
+      return begun;
+    }
+  };
+
+  /** Nothing is left of it here: targets are tried again. */
+  const resumeThere = async (kind: ErasedBy, { id, prints }: Tombstone, signal: AbortSignal | undefined): Promise<Forgotten> => {
+    const owing = await targetsOwing();
+    const copies = await settleTargets(signal);
+    await logs.drain({ sync: true });
+    await scrub();
+    const finder = (await tombstones.fingerprints()).finder(prints);
+    return { ...(await summary(id, kind, { ...nothing(), copies: [...copies] }, finder, owing, false, 0)), resumed: true };
+  };
+
   const plan = async (kind: ErasedBy, wish: EraseWish, reason: string | null): Promise<Forgotten> => {
     const prints = createFingerprints(randomBytes(32));
-    const asked = await resolve(kind, wish, prints, reason);
+    const asked = await resolveOr(kind, wish, prints, reason);
+    if ("id" in asked) {
+      const finder = (await tombstones.fingerprints()).finder(asked.prints);
+      const copies = (await erasure.places()).map(({ target, key }) => ({
+        where: target,
+        what: "mirror" as const,
+        name: key,
+        outcome: "planned" as const,
+      }));
+      return { ...(await summary(null, kind, { ...nothing(), copies }, finder, await targetsOwing(), true, 0)), resumed: true };
+    }
     const finder = prints.finder(asked.prints);
     reached = undefined;
-    const tally: Tally = { lines: 0, redacted: 0, files: [], copies: [], gone: [], waiting: [] };
+    const tally = nothing();
     const owing = new Set<string>();
     for (const key of new Set([...asked.body.wholes, ...(await erasure.keys())])) {
       const removed = asked.body.wholes.includes(key);
@@ -737,13 +781,23 @@ export function createEraser(given: EraseParts): Eraser {
         await notice(kind === "key" ? parts.keyOf(wish.key ?? "") : undefined);
         const prints = await tombstones.fingerprints();
         const kept = reason === null ? null : ((await parts.said({ reason })).reason ?? null);
-        const asked = await resolve(kind, wish, prints, kept);
+        const asked = await resolveOr(kind, wish, prints, kept);
+        if ("id" in asked) return resumeThere(kind, asked, signal);
         const finder = prints.finder(asked.prints);
         if (reason !== null && finder.find(Buffer.from(reason), null).length > 0)
           throw new AftersaveError("E_USAGE", "the reason says what is to be erased", { hint: "Give another one: it is kept." });
         const nameless = await namelessOf(kind); // before those join them whose chat this one takes
-        const id = newId();
-        if (asked.prints.length > 0) await tombstones.put({ id, at: asked.body.at, by: kind, prints: asked.prints });
+        const before =
+          kind === "match" ? tombstones.all().find((known) => known.by === kind && isWithin(known, asked.prints)) : undefined;
+        const id = before?.id ?? newId();
+        if (asked.prints.length > 0)
+          await tombstones.put({
+            id,
+            at: before?.at ?? asked.body.at,
+            by: kind,
+            prints: asked.prints,
+            asked: prints.ofAsked(askedOf(kind, wish)),
+          });
         await erasure.note(id, JSON.stringify(asked.body));
         await step("marked");
         const tally = await workHere(id, asked.body, finder);
@@ -753,16 +807,26 @@ export function createEraser(given: EraseParts): Eraser {
         const clean = await scrub();
         const receipt = await summary(id, kind, tally, finder, owing, false, nameless);
         if (await isNothing(id, receipt)) {
+          if (before) return receipt; // what was erased before stays so
           await tombstones.drop(id);
           return { ...receipt, erasure: null };
         }
+        const resumed = before !== undefined && receipt.lines === 0 && receipt.files.length === 0;
         tally.copies.push({ where: HERE, what: "state", name: STATE_FILE, outcome: clean ? "rewritten" : "pending" });
         await step("scrubbed");
-        return receipt;
+        return { ...receipt, resumed };
       }, signal);
     },
   };
 }
+
+const nothing = (): Tally => ({ lines: 0, redacted: 0, files: [], copies: [], gone: [], waiting: [] });
+
+/** Whether all that a tombstone keeps out is among these texts. */
+const isWithin = (known: Tombstone, prints: readonly Print[]): boolean => {
+  const macs = new Set(prints.map(({ mac }) => mac));
+  return known.prints.every(({ mac }) => macs.has(mac));
+};
 
 /** The live file changed between the look and the write. */
 class Stepped extends Error {}

@@ -64,6 +64,8 @@ export interface Remains {
 
 /** What an erasure did, or would do. */
 export interface Forgotten {
+  /** The same was erased before, and nothing of it is left here: the copies are those at targets that were still to be reached. */
+  readonly resumed: boolean;
   /** Its tombstone; null when there was nothing to erase, and of a plan. */
   readonly erasure: string | null;
   readonly by: ErasedBy;

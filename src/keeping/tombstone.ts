@@ -39,6 +39,8 @@ export interface Tombstone {
   /** What was asked for, in a word: `key`, `version`, `chat`, `session` or `match`. */
   readonly by: string;
   readonly prints: readonly Print[];
+  /** What was asked for, as an HMAC: who asks for the same again is told how far it is. */
+  readonly asked?: string;
 }
 
 /** Longest text that one fingerprint stands for; longer lines have several. */
@@ -52,6 +54,7 @@ const windowOf = (n: number) => WINDOWS.find((window) => window <= n) ?? n;
 export interface Fingerprints {
   ofText(text: Uint8Array): Print;
   ofLine(line: Uint8Array, key: Key, once: boolean): Print;
+  ofAsked(asked: string): string;
   finder(prints: readonly Print[]): Finder;
 }
 
@@ -152,6 +155,7 @@ export function createFingerprints(secret: Buffer): Fingerprints {
       line: keyMac(key),
       ...(once && { once }),
     }),
+    ofAsked: (asked) => macOf("asked", Buffer.from(asked)),
     finder,
   };
 }
@@ -203,7 +207,7 @@ function inJson(text: string, { escapes, ascii, slash, upper }: JsonStyle): stri
     const written = JSON.stringify(char).slice(1, -1);
     return written.startsWith("\\u") ? coded(char) : written;
   };
-  return [...text].map(write).join("");
+  return text.replace(/[^]/gu, write);
 }
 
 const jsonOf = (text: string): string[] => [...new Set(JSON_STYLES.map((style) => inJson(text, style)))];

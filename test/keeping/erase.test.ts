@@ -351,5 +351,7 @@ it("of a chat says how many versions it could not know to be of it", async () =>
     what: expect.stringMatching(/^1 version /),
     cure: expect.stringMatching(/by its version/),
   });
-  expect(await memory.erase({ chat: "cz" }).catch((error: AftersaveError) => error.hint)).toMatch(/erased in part before/);
+  expect(await memory.erase({ chat: "cz" }).catch((error: unknown) => (error as AftersaveError).hint)).toMatch(
+    /erased in part before/,
+  );
 });

@@ -152,6 +152,14 @@ function say(done: Forgotten, out: Output): string {
     ...(remains.length > 0 ? ["What this does not reach:"] : []),
     ...remains.map(({ what, why, cure }) => `  ${out.paint("yellow", what)}: ${why}. ${cure}`),
   ];
+  if (done.resumed)
+    return [
+      `It was erased here before; an erasure is under way for what targets may have of it:`,
+      ...listed(copies.map((copy) => sayCopy(copy, out))),
+      ...(dry_run ? [] : [done.pending > 0 ? out.paint("yellow", sayPending(done)) : "That is done now."]),
+      ...retained(copies),
+      ...unreached,
+    ].join("\n");
   const blocks = erasure === null ? [] : [`It may not come back: erasure ${shortened([erasure])(erasure)}.`];
   if (lines === 0 && files.length === 0 && copies.every(({ what }) => what === "state"))
     return ["It stands in no file, version, archive copy or log that is kept here.", ...unreached, ...blocks].join("\n");
