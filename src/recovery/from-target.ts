@@ -55,8 +55,9 @@ export interface Missing {
   /**
    * `absent`: it is not there. `other`: what is there is not it. `held`: it was kept from the targets. `elsewhere`: it goes to other
    * targets. `pruned`: it was removed there on purpose. `taken`: another file is here in its place, and stays.
+   * `covered`: what lies there is not it, and stays there; what the history says is here.
    */
-  readonly why: "absent" | "other" | "held" | "elsewhere" | "pruned" | "taken";
+  readonly why: "absent" | "other" | "held" | "elsewhere" | "pruned" | "taken" | "covered";
 }
 
 /** A file there that the restored history does not name. */
@@ -569,6 +570,8 @@ async function compare(
       if (from === holding.sha256) here++;
       else changes.push({ ...holding, from });
     });
+  const holdsHere = async ({ key, sha256 }: Holding) =>
+    (await digestOfFile(places.pathOf(key)).catch(() => undefined))?.sha256 === sha256;
   if (at !== undefined) {
     for (const holding of found.holdings.at(at).values()) {
       if (!isMeant(holding.key)) continue;
@@ -595,8 +598,10 @@ async function compare(
     } else if (theirs !== undefined) await look(as(theirs));
     else if (now !== undefined && found.told.foreign.has(key))
       await look(now); // theirs lies over ours, which was kept aside
-    else if (now !== undefined || beside.has(key)) missing.push({ file: key, version: null, sha256, why: "other" });
-    else strangers.push({ file: key, memory_root: found.told.foreign.get(key) ?? null });
+    else if (now !== undefined || beside.has(key)) {
+      const isHere = now !== undefined && (await holdsHere(now));
+      missing.push({ file: key, version: null, sha256, why: isHere ? "covered" : "other" });
+    } else strangers.push({ file: key, memory_root: found.told.foreign.get(key) ?? null });
   }
   for (const holding of found.holdings.files.values()) if (isMeant(holding.key) && !found.listed.has(holding.key)) lack(holding);
   return { changes, missing, left, strangers, here };
