@@ -593,9 +593,9 @@ export function createEraser(given: EraseParts): Eraser {
     files: tally.files,
     copies: tally.copies,
     remains: [
+      ...(tally.waiting.length === 0 ? [] : [notLooked(tally.waiting)]),
       ...(await parts.remains(kind, finder, owing, new Set(tally.files.map(({ file }) => file)))),
       ...(tally.gone.length === 0 ? [] : [notKept(tally.gone)]),
-      ...(tally.waiting.length === 0 ? [] : [notLooked(tally.waiting)]),
       ...(nameless === 0 ? [] : [notNamed(nameless, kind)]),
     ],
     pending: dry ? 0 : (await erasure.places()).length,

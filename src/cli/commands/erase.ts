@@ -163,6 +163,15 @@ function say(done: Forgotten, out: Output): string {
   const blocks = erasure === null ? [] : [`It may not come back: erasure ${shortened([erasure])(erasure)}.`];
   if (lines === 0 && files.length === 0 && copies.every(({ what }) => what === "state"))
     return ["It stands in no file, version, archive copy or log that is kept here.", ...unreached, ...blocks].join("\n");
+  const isOwed = !dry_run && lines === 0 && files.length === 0 && done.pending > 0;
+  if (isOwed)
+    return [
+      out.paint("yellow", "Nothing was erased here yet. What targets may have of it is owed:"),
+      ...listed(copies.map((copy) => sayCopy(copy, out))),
+      out.paint("yellow", sayPending(done)),
+      ...unreached,
+      ...(done.by === "match" ? blocks : []), // what a chat said is not known before it is read
+    ].join("\n");
   return [
     dry_run ? `${out.paint("red", "would erase")} ${sum}:` : `${out.paint("red", "erased")} ${sum}:`,
     ...listed(copies.map((copy) => sayCopy(copy, out))),
