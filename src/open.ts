@@ -274,6 +274,7 @@ export async function openMemory(options: OpenOptions = {}): Promise<Memory> {
     stateDir: config.stateDir,
     clock,
     changelog: config.logs.changes,
+    archive: config.archive,
     anew: options.rebuild === true,
     parts: (opened) => rebuildParts(config, opened, heads, places, routed),
   });
@@ -446,6 +447,8 @@ async function compose({ options, config, clock, cwd, places, heads, routed, sta
   const { erasing, finished } = await forgetting.begin({
     places,
     versions,
+    versionsFrom: (from) =>
+      createVersions({ saves: state.saves, heads, places, elsewhere: createElsewhere({ state, targets: from, open, spoolDir }) }),
     manager: saves,
     sweep: () => sweep(saves, state.saves.heads(), places),
     logs,

@@ -23,7 +23,7 @@ export async function restoreFrom(
   const plan = await memory.restoreFrom(target, { ...options, dryRun: true, signal });
   const said = () => say(plan, out, options);
   const bad = (report: FromTarget) => lacking(report, out).join("\n");
-  const isNothing = !plan.bare && plan.changes.length === 0;
+  const isNothing = !plan.bare && plan.changes.length === 0 && plan.copies === 0;
   if (flags.dryRun === true || isNothing) {
     out.answer(plan, said, () => bad(plan));
     if (flags.dryRun !== true) cli.exit = exitOf(plan);
@@ -64,8 +64,8 @@ function exitOf(report: FromTarget): number {
   return files + copies + here > 0 ? EXIT.partly : EXIT.failed;
 }
 
-const isAll = ({ missing, gaps, left, not_brought }: FromTarget) =>
-  !missing.some(isLoss) && gaps.length === 0 && left.length === 0 && not_brought.length === 0;
+const isAll = ({ missing, gaps, bad, left, not_brought }: FromTarget) =>
+  !missing.some(isLoss) && gaps.length === 0 && bad.length === 0 && left.length === 0 && not_brought.length === 0;
 
 const whys: Record<Missing["why"], string> = {
   absent: "is not there",
@@ -75,6 +75,8 @@ const whys: Record<Missing["why"], string> = {
   elsewhere: "goes to other targets",
   pruned: "was pruned there",
   taken: "another file is here in its place, and stays",
+  covered:
+    "what the history says is here; what lies there now is something else (somebody changed it) and stays there. Whoever wants that copies it from there by hand, and saves it",
 };
 
 const LISTED = 100;
@@ -87,7 +89,10 @@ function lacking({ target, missing, gaps, bad, left, not_brought, not_ours }: Fr
         `  ${out.paint("red", "stays   ")}  ${file} of ${localTime(timestamp)}, version ${version}: ` +
         (at === null ? `its bytes were not found on ${target}` : `its bytes are the first ${size} of ${at} on ${target}`),
     ),
-    ...missing.map((one) => `  ${out.paint(isLoss(one) ? "red" : "yellow", "missing ")}  ${one.file}: ${whys[one.why]}`),
+    ...missing.map(
+      (one) =>
+        `  ${out.paint(isLoss(one) ? "red" : "yellow", one.why === "covered" ? "differs " : "missing ")}  ${one.file}: ${whys[one.why]}`,
+    ),
     ...left.map(({ message, hint }) => `  ${out.paint("red", "leaves  ")}  ${message}${hint === null ? "" : `. ${hint}`}`),
     ...gaps.map(({ first, last }) => `  ${out.paint("red", "gap     ")}  nobody tells lines ${first} to ${last} of the history`),
     ...bad.map(({ segment, line, why }) => `  ${out.paint("red", "refused ")}  line ${line} of ${segment}: ${why}`),
@@ -188,7 +193,12 @@ function say(report: FromTarget, out: Output, { at }: Pick<FromTargetOptions, "a
     ...(changed.length > LISTED ? [`  … and ${changed.length - LISTED} more: --json lists all`] : []),
     ...lacking(report, out),
     ...(bare && at !== undefined && dry_run ? [`Then everything is made what it was at ${localTime(at)}, as new versions.`] : []),
-    ...(!bare && changes.length === 0
+    ...(!bare && copies > 0
+      ? [
+          `${copies} archive ${copies === 1 ? "copy" : "copies"} that ${will(copies === 1 ? "is" : "are", copies === 1 ? "was" : "were")} gone here ${will(copies === 1 ? "comes" : "come", "came")} back.`,
+        ]
+      : []),
+    ...(!bare && changes.length === 0 && copies === 0
       ? [
           lacks
             ? "Nothing can be brought: what is named above does not come from there, and the rest is here."

@@ -45,7 +45,7 @@ export interface FinderParts {
 export interface Finder {
   /** The version of `file` that a text means. Throws `E_VERSION`, and `E_CONTENT_GONE` when it was erased. */
   named(file: Key, text: string): Promise<Found>;
-  /** What says what `file` holds now. Throws `E_NOT_FOUND` when nothing was ever saved under it. */
+  /** What says what `file` holds now. Throws `E_NOT_FOUND` when nothing was ever saved under it, `E_VERSION` when it is a saved key with `@` and what names no version. */
   now(file: Key): Promise<Found>;
   /** What says what `file` held at an ISO time. Throws `E_NOT_FOUND` when its history begins later. */
   at(file: Key, time: string): Promise<Found>;
@@ -65,6 +65,8 @@ export function isoOf(time: Date | string): string {
 const whole = (version: Version): Found => ({ version, redacted: false });
 
 export function createFinder({ saves, versions, places }: FinderParts): Finder {
+  const headAt = (file: Key, place: number) => saves.headAt(file, place);
+
   /** What an erasure left of a version whose line it blanked. */
   const leftOf = async (line: Version, file: Key): Promise<Found> => {
     for await (const { details } of saves.select({ op: "erase", after: line.place, order: "newest" })) {
@@ -78,6 +80,11 @@ export function createFinder({ saves, versions, places }: FinderParts): Finder {
   };
 
   const unknown = async (file: Key): Promise<AftersaveError> => {
+    const [name, version] = [file.slice(0, file.lastIndexOf("@")), file.slice(file.lastIndexOf("@") + 1)];
+    if (name !== file && name !== "" && (await headAt(name as Key, Number.MAX_SAFE_INTEGER)))
+      return new AftersaveError("E_VERSION", `${JSON.stringify(version)} names no version of ${name}`, {
+        hint: `A version is an id, the last four or more of its characters, or -N; \`aftersave history ${name}\` lists them.`,
+      });
     const copy = await saves.archiveCopy(file);
     const saved = copy && (await saves.version(copy.version));
     const held = saved && (await versions.before(saved));
@@ -88,8 +95,6 @@ export function createFinder({ saves, versions, places }: FinderParts): Finder {
     if (real.stats) return none("The file is there: `aftersave sweep` makes what it holds a version.");
     return none("`aftersave history` lists what was saved.");
   };
-
-  const headAt = (file: Key, place: number) => saves.headAt(file, place);
 
   return {
     async named(file, text) {

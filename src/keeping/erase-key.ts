@@ -5,13 +5,13 @@
  */
 import { createHash } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
-import { AftersaveError, errnoOf } from "../core/errors.ts";
+import { AftersaveError, errnoOf, type ErrorCode } from "../core/errors.ts";
 import type { Key } from "../core/key.ts";
 import { inOrder, movesHead, type Redacted, type Version } from "../core/version.ts";
 import type { Heads } from "../memory/heads.ts";
 import type { Places } from "../memory/places.ts";
 import type { Versions } from "../memory/versions.ts";
-import type { KeyLine } from "../state/erasure.ts";
+import type { KeyLine, Unread } from "../state/erasure.ts";
 import type { ArchiveCopy, Head } from "../state/saves.ts";
 import type { State } from "../state/state.ts";
 import { linesIn, merged, redact, type Range, type Redaction } from "./redact.ts";
@@ -21,7 +21,19 @@ export interface KeyParts {
   readonly state: State;
   readonly heads: Heads;
   readonly places: Places;
-  readonly versions: Versions;
+  /** What is kept here, and at the targets that were seen to be ours. */
+  readonly reach: () => Promise<Reach>;
+  /** Those that a key is routed to. */
+  readonly targetsFor: (key: Key) => readonly string[];
+}
+
+/** Where contents can be looked for just now. */
+export interface Reach {
+  readonly versions: Pick<Versions, "content">;
+  /** Enabled targets that were seen to be ours. */
+  readonly seen: readonly string[];
+  /** Why a target cannot be looked at; undefined when it can. */
+  why(target: string): ErrorCode | undefined;
 }
 
 /** A content that is kept: of a base, or an archive copy of which nobody knows the base. */
@@ -46,8 +58,16 @@ export interface KeyErasure {
   readonly redacts: readonly Redacted[];
   /** How many of them hold another content than before. */
   readonly changed: number;
-  /** Versions whose content could not be looked at. */
+  /** Versions whose content is kept nowhere. */
   readonly gone: readonly Version[];
+  /** Those whose content may lie where it cannot be looked at now: none of their lines is erased for it. */
+  readonly waiting: readonly Waiting[];
+}
+
+/** A version with the places that may have what it held. */
+export interface Waiting {
+  readonly version: Version;
+  readonly at: readonly Unread[];
 }
 
 /** Above it a file is not looked through. */
@@ -80,42 +100,89 @@ async function readWhole(path: string, size: number): Promise<Buffer | undefined
 }
 
 /** The contents of a key's bases, each read once. */
-function reader({ heads, places, versions }: KeyParts, lines: readonly KeyLine[], copies: readonly ArchiveCopy[]) {
+function reader(
+  { state, heads, places, reach, targetsFor }: KeyParts,
+  key: Key,
+  lines: readonly KeyLine[],
+  copies: readonly ArchiveCopy[],
+) {
   const newest = new Map<string, Version>();
   for (const { version, base } of lines)
     if (base !== null && version.sha256 !== null && (version.size ?? 0) >= (newest.get(base)?.size ?? 0))
       newest.set(base, version);
-  const read = new Map<string, Promise<Buffer | undefined>>();
-  const load = async (base: string): Promise<Buffer | undefined> => {
+  const read = new Map<string, Promise<Loaded>>();
+
+  /** The key under which a target may have it. */
+  const nameAt = async (target: string, base: string, size: number): Promise<Key | undefined> => {
+    const own = copies.filter((copy) => copy.base === base).map((copy) => copy.key);
+    for (const name of [...own, key]) {
+      if (await state.copies.prunedAt(target, name)) continue;
+      const there = await state.ledger.mirrored(target, name);
+      if (there ? there.size >= size : targetsFor(name).includes(target)) return name;
+    }
+    return undefined;
+  };
+
+  /** Where it may lie: where nobody could look, or where looking failed with `fault`. */
+  const unreadOf = async (base: string, size: number, fault: ErrorCode | undefined): Promise<Unread[]> => {
+    const { seen, why } = await reach();
+    const found: Unread[] = [];
+    const names = [key, ...copies.filter((copy) => copy.base === base).map((copy) => copy.key)];
+    const targets = await Promise.all(names.map((name) => state.erasure.targetsOf(name)));
+    for (const target of new Set([...targets.flat(), ...names.flatMap(targetsFor)])) {
+      const code = why(target) ?? (seen.includes(target) ? fault : undefined);
+      const name = code && (await nameAt(target, base, size));
+      if (code && name) found.push({ target, key: name, code });
+    }
+    return found;
+  };
+
+  const load = async (base: string): Promise<Loaded> => {
     const last = newest.get(base);
-    if (!last || last.size === null) return undefined;
+    if (!last || last.size === null) return NOWHERE;
     const paths = [heads.path(base), ...copies.filter((copy) => copy.base === base).map(({ key }) => places.pathOf(key))];
     for (const path of paths) {
       const bytes = await readWhole(path, last.size);
-      if (bytes && sha256Of(bytes) === last.sha256) return bytes;
+      if (bytes && sha256Of(bytes) === last.sha256) return { bytes, unread: [] };
     }
+    if (last.size > MOST) return NOWHERE;
     try {
       const pieces: Uint8Array[] = [];
-      if (last.size > MOST) return undefined;
+      const { versions } = await reach();
       for await (const piece of (await versions.content(last))?.open() ?? []) pieces.push(piece);
-      return Buffer.concat(pieces);
+      return { bytes: Buffer.concat(pieces), unread: [] };
     } catch (error) {
-      if (error instanceof AftersaveError && error.code === "E_CONTENT_GONE") return undefined;
-      throw error;
+      if (!(error instanceof AftersaveError)) throw error;
+      const fault = error.code === "E_CONTENT_GONE" ? undefined : error.code;
+      return { bytes: undefined, unread: await unreadOf(base, last.size, fault) };
     }
+  };
+  const look = (base: string): Promise<Loaded> => {
+    const known = read.get(base) ?? load(base);
+    read.set(base, known);
+    return known;
   };
   return {
     bases: newest,
-    bytes(base: string): Promise<Buffer | undefined> {
-      const known = read.get(base) ?? load(base);
-      read.set(base, known);
-      return known;
-    },
+    bytes: async (base: string): Promise<Buffer | undefined> => (await look(base)).bytes,
+    unread: async (base: string | null | undefined): Promise<readonly Unread[]> =>
+      typeof base === "string" ? (await look(base)).unread : [],
   };
 }
 
+interface Loaded {
+  readonly bytes: Buffer | undefined;
+  /** Where it may lie, when there are no bytes; nowhere: it is gone. */
+  readonly unread: readonly Unread[];
+}
+
+const NOWHERE: Loaded = { bytes: undefined, unread: [] };
+
 const BRINGS = new Set(["append", "replace", "external", "hold"]);
 const isBinary = (bytes: Buffer) => bytes.includes(0);
+
+const priorOf = (version: Version, lines: readonly KeyLine[]) =>
+  lines.findLast((line) => line.version.place < version.place && movesHead(line.version));
 
 /**
  * What a version brought, as places of its base: what it appended, or the lines that the version before did not have. A
@@ -129,7 +196,7 @@ async function broughtBy(
   const whole = base === null ? undefined : await bytes(base);
   if (!whole || version.size === null || !BRINGS.has(version.op)) return [];
   const end = version.size;
-  const prior = lines.findLast((line) => line.version.place < version.place && movesHead(line.version));
+  const prior = priorOf(version, lines);
   if (prior?.base === base && prior.version.size !== null && prior.version.size <= end)
     return ended(whole, prior.version.size, end);
   const before = prior?.base ? (await bytes(prior.base))?.subarray(0, prior.version.size ?? 0) : undefined;
@@ -151,19 +218,25 @@ function ended(bytes: Buffer, start: number, end: number): Range[] {
 export async function lookInto(parts: KeyParts, key: Key, picked: ReadonlySet<string>) {
   const lines = await parts.state.erasure.linesOf(key);
   const copies = await parts.state.erasure.copiesOf(key);
-  const { bases, bytes } = reader(parts, lines, copies);
+  const { bases, bytes, unread } = reader(parts, key, lines, copies);
   const brought = new Map<string, Range[]>();
+  const waiting: Waiting[] = [];
   for (const line of lines) {
     const { version, base } = line;
     if (!picked.has(version.version) || base === null || version.commitment !== null) continue;
+    const at = [...(await unread(base)), ...(BRINGS.has(version.op) ? await unread(priorOf(version, lines)?.base) : [])];
+    if (at.length > 0) {
+      waiting.push({ version, at });
+      continue;
+    }
     brought.set(base, [...(brought.get(base) ?? []), ...(await broughtBy(line, lines, bytes))]);
   }
-  return { lines, copies, bases, bytes, brought };
+  return { lines, copies, bases, bytes, unread, brought, waiting };
 }
 
 /** Works out what an erasure does to a key: all that `finder` finds in it, and what its `picked` versions brought. */
 export async function eraseIn(parts: KeyParts, key: Key, finder: Finder, picked: ReadonlySet<string>): Promise<KeyErasure> {
-  const { lines, copies, bases, bytes, brought } = await lookInto(parts, key, picked);
+  const { lines, copies, bases, bytes, unread, brought, waiting } = await lookInto(parts, key, picked);
   const head = await parts.state.saves.head(key);
   const kept: Kept[] = [];
   const gone: Version[] = [];
@@ -172,7 +245,9 @@ export async function eraseIn(parts: KeyParts, key: Key, finder: Finder, picked:
   for (const [base, last] of bases) {
     const whole = await bytes(base);
     if (!whole) {
-      gone.push(last);
+      const at = await unread(base);
+      if (at.length === 0) gone.push(last);
+      else if (!waiting.some(({ version }) => version.version === last.version)) waiting.push({ version: last, at });
       continue;
     }
     const ranges = merged([...finder.find(whole, key), ...(brought.get(base) ?? [])]);
@@ -230,14 +305,17 @@ export async function eraseIn(parts: KeyParts, key: Key, finder: Finder, picked:
       continue;
     for (const id of [v.version, ...(v.details.about ?? [])]) first.add(id);
   }
+  for (const { version } of waiting) if (picked.has(version.version)) first.delete(version.version);
   const going = lines.filter(({ version }) => first.has(version.version));
   const redacts = going.map(({ version: v, base }): Redacted => {
     const left = now.get(v.version) ?? {
       sha256: v.sha256 && (hashes.get(v.sha256) ?? v.sha256),
       size: v.size,
     };
-    const { alarms: _, merges: __, redacts: ___, prunes: ____, ...said } = v.details ?? {};
-    const decides = v.op === "erase" ? {} : said;
+    const { alarms, held, merges: _, redacts: __, prunes: ___, ...said } = v.details ?? {};
+    // it was held for the text alone that goes now
+    const isOver = now.has(v.version) && alarms?.every(({ rule }) => rule === "erased");
+    const decides = v.op === "erase" ? {} : { ...said, ...(held !== undefined && !isOver && { held }) };
     return {
       version: v.version,
       file: key,
@@ -247,5 +325,16 @@ export async function eraseIn(parts: KeyParts, key: Key, finder: Finder, picked:
       ...(Object.keys(decides).length > 0 && { details: inOrder(decides) }),
     };
   });
-  return { key, head, copies, lines, kept, about: going.map(({ version }) => version), redacts, changed: now.size, gone };
+  return {
+    key,
+    head,
+    copies,
+    lines,
+    kept,
+    about: going.map(({ version }) => version),
+    redacts,
+    changed: now.size,
+    gone,
+    waiting,
+  };
 }

@@ -19,7 +19,7 @@ export interface PlacesParts {
   readonly state: State;
   readonly clock: Clock;
   readonly tombstones: Tombstones;
-  readonly owner: Pick<Owner, "own">;
+  readonly owner: Pick<Owner, "own" | "see">;
   readonly history: Pick<History, "amend">;
   /** Enabled targets. */
   readonly targets: readonly string[];
@@ -82,7 +82,7 @@ export function createSettle({ state, clock, tombstones, owner, history, targets
       return { where, what: "history", name: to.target.pathOf(key), outcome: done ? "rewritten" : "pending" };
     }
     const removed = await remove(to, place, call);
-    const what = how === "look" ? "kept aside" : "mirror";
+    const what = whatOf(place);
     const notes = removed?.join("; ");
     return removed && { where, what, name: to.target.pathOf(key), outcome: "removed", ...(notes && { notes }) };
   };
@@ -108,9 +108,11 @@ export function createSettle({ state, clock, tombstones, owner, history, targets
     const copies: ErasedCopy[] = [];
     const pending = async (place: OwedPlace, code: ErrorCode) => {
       await erasure.failed(name, place.key, code);
-      const what = place.how === "history" ? "history" : place.how === "look" ? "kept aside" : "mirror";
+      const what = whatOf(place);
       copies.push({ where: name, what, name: place.key, outcome: "pending", code });
     };
+    let seen = false;
+    const unread = new Map(owed.filter(({ how }) => how === "read").map((place) => [place.key, place.code]));
     let closed: ErrorCode | undefined = targets.includes(name) ? undefined : "E_TARGET_DISABLED";
     for (const place of owed) {
       signal?.throwIfAborted();
@@ -121,7 +123,13 @@ export function createSettle({ state, clock, tombstones, owner, history, targets
       try {
         const to = await open(name);
         const call = () => ({ signal, tries: { used: 1, most: to.attempts } });
+        if (!seen) await owner.see(to, call());
+        seen = true;
         await owner.own(to, call());
+        if (unread.has(place.key)) {
+          await pending(place, unread.get(place.key) ?? "E_TARGET_UNREACHABLE");
+          continue;
+        }
         const copy = await settleOne(to, place, call());
         if (copy) copies.push(copy);
       } catch (error) {
@@ -143,6 +151,9 @@ export function createSettle({ state, clock, tombstones, owner, history, targets
     return more ? [...first, ...(await pass(name, signal))] : first;
   };
 }
+
+const whatOf = ({ how }: OwedPlace): ErasedCopy["what"] =>
+  how === "history" ? "history" : how === "look" ? "kept aside" : how === "read" ? "unread content" : "mirror";
 
 async function forGood({ target }: MirrorTarget, key: Key, call: Call): Promise<readonly string[]> {
   if (target.purge) return target.purge(key, call);

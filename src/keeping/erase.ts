@@ -8,7 +8,7 @@ import { existsSync } from "node:fs";
 import { readdir, readFile, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { Clock } from "../core/clock.ts";
-import { AftersaveError, errnoOf } from "../core/errors.ts";
+import { AftersaveError, errnoOf, type ErrorCode } from "../core/errors.ts";
 import { foldKey, ownKey, type Key } from "../core/key.ts";
 import { actorOf, NO_CONTENT, NO_KEY, type Meta, type Details, type Version, type VersionFacts } from "../core/version.ts";
 import { fsyncFolder } from "../logs/files.ts";
@@ -18,9 +18,10 @@ import { createDurably, temporariesOf, writeDurably } from "../memory/durable.ts
 import { identityOf, lookAt, statLive } from "../memory/live.ts";
 import type { LogExport } from "../memory/log-export.ts";
 import type { SaveManager } from "../memory/save-manager.ts";
-import type { OwedPlace, OwedSwap, Swap } from "../state/erasure.ts";
+import type { Versions } from "../memory/versions.ts";
+import type { OwedPlace, OwedSwap, Swap, Unread } from "../state/erasure.ts";
 import { STATE_FILE } from "../state/state.ts";
-import { eraseIn, lookInto, type KeyErasure, type KeyParts } from "./erase-key.ts";
+import { eraseIn, lookInto, type KeyErasure, type KeyParts, type Reach, type Waiting } from "./erase-key.ts";
 import { createChange } from "./erase-logs.ts";
 import {
   NAME,
@@ -42,13 +43,19 @@ import {
   type Finder,
   type Fingerprints,
   type Print,
+  type Tombstone,
   type Tombstones,
 } from "./tombstone.ts";
 
 /** Where an erasure is; tests stop the process there. */
 export type EraseStepName = "marked" | "prepared" | "committed" | "swapped" | "keys" | "logs" | "loose" | "places" | "scrubbed";
 
-export interface EraseParts extends KeyParts {
+export interface EraseParts extends Omit<KeyParts, "reach"> {
+  readonly versions: Versions;
+  /** The same where only these targets are asked for what is kept here no more. */
+  readonly versionsFrom: (targets: readonly string[]) => Pick<Versions, "content">;
+  /** Why a target cannot be looked at; undefined when our marker was seen there, or nothing was ever sent. */
+  readonly see: (target: string) => Promise<ErrorCode | undefined>;
   readonly tombstones: Tombstones;
   readonly manager: Pick<SaveManager, "saved">;
   readonly sweep: () => Promise<unknown>;
@@ -64,8 +71,6 @@ export interface EraseParts extends KeyParts {
   readonly keyOf: (text: string) => Key;
   /** Enabled targets. */
   readonly targets: readonly string[];
-  /** Those that a key is routed to. */
-  readonly targetsFor: (key: Key) => readonly string[];
   /** Does what a target owes, as far as it can; what came of it. */
   readonly settle: (target: string, signal: AbortSignal | undefined) => Promise<readonly ErasedCopy[]>;
   /** What an erasure cannot reach here: looked for anew each time. */
@@ -81,6 +86,8 @@ export interface Eraser {
   lift(id: string): Promise<Erasing>;
   /** Finishes what a process began that died; answers how many erasures. Targets are left to the next flush. */
   resume(): Promise<number>;
+  /** Goes on with what waits for a content that a target may have, if that can be looked at now; answers whether there was any. */
+  lookAgain(target: string): Promise<boolean>;
   /** The same for the files of one key, whose claim the caller holds. */
   finishKey(key: Key): Promise<void>;
 }
@@ -94,6 +101,8 @@ interface Body {
   readonly picked: readonly string[];
   /** Chat or session. */
   readonly chat: string | null;
+  /** Where contents may lie that were not looked at yet: with any the erasure waits. */
+  readonly unread?: readonly Unread[];
 }
 
 interface Tally {
@@ -102,6 +111,7 @@ interface Tally {
   readonly files: { file: Key; versions: number; removed: boolean }[];
   readonly copies: ErasedCopy[];
   readonly gone: Version[];
+  readonly waiting: Waiting[];
 }
 
 const MOST_ABOUT = 500;
@@ -124,7 +134,9 @@ const by = (wish: EraseWish): ErasedBy => {
   });
 };
 
-export function createEraser(parts: EraseParts): Eraser {
+export function createEraser(given: EraseParts): Eraser {
+  let reached: Promise<Reach> | undefined;
+  const parts = { ...given, reach: async () => (reached ??= reachOf(given)) };
   const { state, heads, places, versions, tombstones, logs, clock, newId, stateDir } = parts;
   const { erasure, saves } = state;
   const folder = join(stateDir, "erase");
@@ -132,6 +144,7 @@ export function createEraser(parts: EraseParts): Eraser {
 
   const claimed = async <T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> => {
     const erase = await state.claims.take("erase", "erase", { waitMs: 600_000, signal });
+    reached = undefined; // what was away may be back
     try {
       const prune = await state.claims.take("prune", "prune", { waitMs: 600_000, signal });
       try {
@@ -160,7 +173,10 @@ export function createEraser(parts: EraseParts): Eraser {
     for await (const version of saves.select(query)) found.push(version);
     if (found.length === 0)
       throw new AftersaveError("E_NOT_FOUND", `nothing was saved by this ${kind}`, {
-        hint: "`aftersave history` shows the chats and sessions.",
+        hint:
+          (await namelessOf(kind)) > 0
+            ? `\`aftersave history\` shows the chats and sessions; versions that were erased in part before do not say theirs any more. Erase what is left of those by version (KEY@VERSION) or --match.`
+            : "`aftersave history` shows the chats and sessions.",
       });
     return found;
   };
@@ -179,6 +195,20 @@ export function createEraser(parts: EraseParts): Eraser {
       if (whole) found.push(printsOf(prints, whole, [{ start: 0, end: whole.length }], key));
     }
     return found.flat();
+  };
+
+  /** Fingerprints of what picked versions brought, and that is not erased yet. */
+  const broughtOf = async (prints: Fingerprints, found: readonly Version[]): Promise<Print[]> => {
+    const picked = new Set(found.map(({ version }) => version));
+    const brought: Print[][] = [];
+    for (const key of new Set(found.map(({ file }) => file).filter((file) => file !== NO_KEY))) {
+      const looked = await lookInto(parts, key, picked);
+      for (const [base, ranges] of looked.brought) {
+        const whole = await looked.bytes(base);
+        if (whole) brought.push(printsOf(prints, whole, ranges, key));
+      }
+    }
+    return brought.flat();
   };
 
   /** What was asked for: as keys, as versions, and as fingerprints. */
@@ -213,16 +243,8 @@ export function createEraser(parts: EraseParts): Eraser {
       return { body: { ...begin, wholes: [key], picked: [] }, prints: unique(await allOf(prints, key)) };
     }
     const found = await pickedOf(kind, wish);
-    const picked = new Set(found.map(({ version }) => version));
-    const brought: Print[][] = [];
-    for (const key of new Set(found.map(({ file }) => file).filter((file) => file !== NO_KEY))) {
-      const looked = await lookInto(parts, key, picked);
-      for (const [base, ranges] of looked.brought) {
-        const whole = await looked.bytes(base);
-        if (whole) brought.push(printsOf(prints, whole, ranges, key));
-      }
-    }
-    return { body: { ...begin, wholes: [], picked: [...picked] }, prints: unique(brought.flat()) };
+    const picked = found.map(({ version }) => version);
+    return { body: { ...begin, wholes: [], picked }, prints: unique(await broughtOf(prints, found)) };
   };
 
   const factsOf = (body: Body, file: Key, details: Details, op: "erase" | "prune" = "erase"): VersionFacts => ({
@@ -338,19 +360,20 @@ export function createEraser(parts: EraseParts): Eraser {
 
   const redactKey = async (id: string, body: Body, key: Key, finder: Finder, tally: Tally): Promise<void> => {
     const picked = new Set(body.picked);
-    const tell = (gone: readonly Version[]) => {
+    const tell = ({ gone, waiting }: KeyErasure) => {
       for (const version of gone) tally.gone.push(version);
+      for (const waits of waiting) tally.waiting.push(waits);
     };
     const isClean = ({ about, kept }: KeyErasure) => about.length === 0 && kept.length === 0;
     const first = await eraseIn(parts, key, finder, picked);
-    if (isClean(first)) return tell(first.gone);
+    if (isClean(first)) return tell(first);
     for (let tries = 1; ; tries++) {
       await notice(key);
       const done = await underKey(key, async () => {
         if (!(await settled(key))) return false;
         const found = await eraseIn(parts, key, finder, picked);
         if (!isClean(found)) await commitKey(id, body, found);
-        tell(found.gone);
+        tell(found);
         tellKey(tally, found, false, "rewritten");
         return true;
       });
@@ -392,7 +415,7 @@ export function createEraser(parts: EraseParts): Eraser {
     const lines = linesOf(body, key, found);
     await erasure.commit(
       id,
-      { lines, swaps, copies: adopted, revived, places: owed, jobs, forget: [], body: JSON.stringify(body) },
+      { lines, swaps, copies: adopted, revived, places: owed, jobs, forget: [], spare: [], body: JSON.stringify(body) },
       clock.now(),
     );
     await step("committed");
@@ -417,8 +440,20 @@ export function createEraser(parts: EraseParts): Eraser {
   const dropKey = async (id: string, body: Body, key: Key, tally: Tally): Promise<void> => {
     await notice(key);
     await underKey(key, async () => {
-      const lines = await erasure.linesOf(key);
-      const copies = await erasure.copiesOf(key);
+      const all = await lookInto(parts, key, new Set());
+      const unread = new Set<string>();
+      for (const [base, version] of all.bases) {
+        const at = (await all.bytes(base)) ? [] : await all.unread(base);
+        if (at.length === 0) continue;
+        unread.add(base);
+        tally.waiting.push({ version, at });
+      }
+      const spare = new Set(all.copies.flatMap((copy) => (copy.base !== null && unread.has(copy.base) ? [copy.key] : [])));
+      const copies = all.copies.filter((copy) => !spare.has(copy.key));
+      const lines = all.lines.filter(
+        ({ version, base }) =>
+          (base === null || !unread.has(base)) && (version.archived_as === null || !spare.has(version.archived_as)),
+      );
       const names = [key, ...copies.map((copy) => copy.key)];
       const head = await saves.head(key);
       const prunes = await prunesOf(body, key, new Set(copies.map((copy) => copy.key)));
@@ -435,9 +470,9 @@ export function createEraser(parts: EraseParts): Eraser {
         owed.push({ target, key: kept_as, how: "remove", erasure: id });
       await step("prepared");
       const changed = lines.filter(({ version }) => version.sha256 !== null).length;
-      tellKey(tally, { key, head, copies, lines, kept: [], about, redacts: [], changed, gone: [] }, true, "removed");
+      tellKey(tally, { key, head, copies, lines, kept: [], about, redacts: [], changed, gone: [], waiting: [] }, true, "removed");
       const facts = [...linesOf(body, NO_KEY, { about, redacts: [] }), ...prunes.again];
-      const more = { copies: [], revived: [], jobs: [], body: JSON.stringify(body) };
+      const more = { copies: [], revived: [], jobs: [], spare: [...spare], body: JSON.stringify(body) };
       await erasure.commit(id, { lines: facts, swaps, places: owed, forget: names, ...more }, clock.now());
       await step("committed");
       await finishKey(key);
@@ -514,10 +549,11 @@ export function createEraser(parts: EraseParts): Eraser {
 
   /** All that can be done on this machine. Can be cut off and done again. */
   const workHere = async (id: string, body: Body, finder: Finder): Promise<Tally> => {
-    const tally: Tally = { lines: 0, redacted: 0, files: [], copies: [], gone: [] };
+    const tally = nothing();
     for (const key of new Set((await erasure.swaps()).map((swap) => swap.key))) await underKey(key, async () => undefined);
     for (const key of body.wholes) await dropKey(id, body, key, tally);
-    for (const key of await erasure.keys()) await redactKey(id, body, key, finder, tally);
+    const dropped = new Set(body.wholes); // what is left of them waits
+    for (const key of await erasure.keys()) if (!dropped.has(key)) await redactKey(id, body, key, finder, tally);
     const aside = await erasure.keptAside();
     await erasure.place(aside.map(({ target, kept_as }) => ({ target, key: kept_as, how: "look", erasure: id })));
     await step("keys");
@@ -525,7 +561,8 @@ export function createEraser(parts: EraseParts): Eraser {
     await step("logs");
     await cleanLoose(finder, tally);
     await step("loose");
-    await erasure.end(id);
+    if (tally.waiting.length === 0) await erasure.end(id);
+    else await erasure.note(id, JSON.stringify({ ...body, unread: unreadOf(tally.waiting) }));
     return tally;
   };
 
@@ -545,7 +582,9 @@ export function createEraser(parts: EraseParts): Eraser {
     finder: Finder,
     owing: readonly string[],
     dry: boolean,
+    nameless: number,
   ) => ({
+    resumed: false,
     erasure: id,
     by: kind,
     dry_run: dry,
@@ -554,8 +593,10 @@ export function createEraser(parts: EraseParts): Eraser {
     files: tally.files,
     copies: tally.copies,
     remains: [
+      ...(tally.waiting.length === 0 ? [] : [notLooked(tally.waiting)]),
       ...(await parts.remains(kind, finder, owing, new Set(tally.files.map(({ file }) => file)))),
-      ...(tally.gone.length === 0 ? [] : [notLooked(tally.gone)]),
+      ...(tally.gone.length === 0 ? [] : [notKept(tally.gone)]),
+      ...(nameless === 0 ? [] : [notNamed(nameless, kind)]),
     ],
     pending: dry ? 0 : (await erasure.places()).length,
   });
@@ -568,17 +609,69 @@ export function createEraser(parts: EraseParts): Eraser {
     !remains.some(({ what }) => what.startsWith(NAME)) &&
     !(await erasure.places()).some((place) => place.erasure === id);
 
+  /** Versions that still hold something, and of which an earlier erasure left nobody to know which chat or session they are of. */
+  const namelessOf = async (kind: ErasedBy): Promise<number> => {
+    let n = 0;
+    if (kind === "chat" || kind === "session")
+      for await (const { sha256, op } of erasure.erased()) if (sha256 !== null && op !== "erase") n++;
+    return n;
+  };
+
+  const askedOf = (kind: ErasedBy, wish: EraseWish): string =>
+    `${kind}\n${kind === "key" ? parts.keyOf(wish.key ?? "") : (wish[kind] ?? "")}`;
+
+  /** An erasure of just that for which places are still owed. */
+  const underWay = async (kind: ErasedBy, wish: EraseWish): Promise<Tombstone | undefined> => {
+    if (tombstones.all().length === 0) return undefined;
+    const asked = (await tombstones.fingerprints()).ofAsked(askedOf(kind, wish));
+    const owed = new Set((await erasure.places()).map((place) => place.erasure));
+    return tombstones.all().find((known) => known.asked === asked && owed.has(known.id));
+  };
+
+  /** What was asked for; or the erasure of just that which only targets are left of. */
+  const resolveOr = async (kind: ErasedBy, wish: EraseWish, prints: Fingerprints, reason: string | null) => {
+    try {
+      return await resolve(kind, wish, prints, reason);
+    } catch (error) {
+      const begun = error instanceof AftersaveError && error.code === "E_NOT_FOUND" ? await underWay(kind, wish) : undefined;
+      if (!begun) throw error;
+      return begun;
+    }
+  };
+
+  /** Nothing is left of it here: targets are tried again. */
+  const resumeThere = async (kind: ErasedBy, { id, prints }: Tombstone, signal: AbortSignal | undefined): Promise<Forgotten> => {
+    const owing = await targetsOwing();
+    const copies = await settleTargets(signal);
+    await logs.drain({ sync: true });
+    await scrub();
+    const finder = (await tombstones.fingerprints()).finder(prints);
+    return { ...(await summary(id, kind, { ...nothing(), copies: [...copies] }, finder, owing, false, 0)), resumed: true };
+  };
+
   const plan = async (kind: ErasedBy, wish: EraseWish, reason: string | null): Promise<Forgotten> => {
     const prints = createFingerprints(randomBytes(32));
-    const asked = await resolve(kind, wish, prints, reason);
+    const asked = await resolveOr(kind, wish, prints, reason);
+    if ("id" in asked) {
+      const finder = (await tombstones.fingerprints()).finder(asked.prints);
+      const copies = (await erasure.places()).map(({ target, key }) => ({
+        where: target,
+        what: "mirror" as const,
+        name: key,
+        outcome: "planned" as const,
+      }));
+      return { ...(await summary(null, kind, { ...nothing(), copies }, finder, await targetsOwing(), true, 0)), resumed: true };
+    }
     const finder = prints.finder(asked.prints);
-    const tally: Tally = { lines: 0, redacted: 0, files: [], copies: [], gone: [] };
+    reached = undefined;
+    const tally = nothing();
     const owing = new Set<string>();
     for (const key of new Set([...asked.body.wholes, ...(await erasure.keys())])) {
       const removed = asked.body.wholes.includes(key);
       const found = removed ? await wholeOf(key) : await eraseIn(parts, key, finder, new Set(asked.body.picked));
       tellKey(tally, found, removed, "planned");
       for (const version of found.gone) tally.gone.push(version);
+      for (const waits of found.waiting) tally.waiting.push(waits);
       if (found.changed === 0) continue;
       const names = removed
         ? [key, ...found.copies.map((copy) => copy.key)]
@@ -588,14 +681,14 @@ export function createEraser(parts: EraseParts): Eraser {
         tally.copies.push({ where: target, what: "mirror", name, outcome: "planned" });
       }
     }
-    return summary(null, kind, tally, finder, [...owing], true);
+    return summary(null, kind, tally, finder, [...owing], true, await namelessOf(kind));
   };
 
   const wholeOf = async (key: Key): Promise<KeyErasure> => {
     const lines = await erasure.linesOf(key);
     const copies = await erasure.copiesOf(key);
     const changed = lines.filter(({ version }) => version.sha256 !== null).length;
-    const more = { kept: [], redacts: [], gone: [] };
+    const more = { kept: [], redacts: [], gone: [], waiting: [] };
     return { key, head: await saves.head(key), copies, lines, about: lines.map(({ version }) => version), changed, ...more };
   };
 
@@ -611,8 +704,48 @@ export function createEraser(parts: EraseParts): Eraser {
     return open.length;
   };
 
+  /** Goes on with an erasure that waits: what can be looked at now may say more of what is to be found. */
+  const goOn = async (id: string, { unread: _, ...body }: Body): Promise<void> => {
+    const prints = await tombstones.fingerprints();
+    const more: Print[][] = [];
+    for (const key of body.wholes) more.push(await allOf(prints, key));
+    const found = await Promise.all(body.picked.map((version) => saves.version(version)));
+    more.push(
+      await broughtOf(
+        prints,
+        found.filter((version) => version !== undefined),
+      ),
+    );
+    const known = tombstones.all().find((tombstone) => tombstone.id === id);
+    const all = unique([...(known?.prints ?? []), ...more.flat()]);
+    if (all.length > 0) await tombstones.put({ id, at: body.at, by: body.by, ...known, prints: all });
+    await workHere(id, body, prints.finder(all));
+    await logs.drain({ sync: true });
+    await scrub();
+  };
+
+  const lookAgain = async (at?: string): Promise<boolean> => {
+    let went = false;
+    for (const { id, body: text } of await erasure.waiting()) {
+      const body = JSON.parse(text) as Body;
+      const targets = new Set((body.unread ?? []).map(({ target }) => target));
+      if (at !== undefined && !targets.has(at)) continue;
+      const { why } = await parts.reach();
+      if (![...targets].some((target) => why(target) === undefined)) continue;
+      await goOn(id, body);
+      went = true;
+    }
+    return went;
+  };
+
   return {
     finishKey,
+    async lookAgain(target) {
+      const release = await state.claims.tryTake("erase", "erase");
+      if (!release) return false; // whoever has it does the same
+      release();
+      return claimed(() => lookAgain(target));
+    },
     async resume() {
       return claimed(resumeHere);
     },
@@ -622,7 +755,7 @@ export function createEraser(parts: EraseParts): Eraser {
         erasure: id,
         at,
         by: kind,
-        texts: kind === "match" ? 1 : prints.filter(({ once }) => !once).length,
+        texts: kind === "match" ? 1 : prints.filter((print) => !print.once && !print.json).length,
         pending: owed.filter((place) => place.erasure === id).length,
       }));
     },
@@ -635,7 +768,7 @@ export function createEraser(parts: EraseParts): Eraser {
             hint: "`aftersave erase --list` shows them.",
           });
         await tombstones.drop(only.erasure);
-        await state.jobs.unblock();
+        await state.jobs.unblock("E_ERASED");
         return only;
       });
     },
@@ -644,15 +777,27 @@ export function createEraser(parts: EraseParts): Eraser {
       if (dry_run) return plan(kind, wish, reason);
       return claimed(async () => {
         await resumeHere();
+        await lookAgain();
         await notice(kind === "key" ? parts.keyOf(wish.key ?? "") : undefined);
         const prints = await tombstones.fingerprints();
         const kept = reason === null ? null : ((await parts.said({ reason })).reason ?? null);
-        const asked = await resolve(kind, wish, prints, kept);
+        const asked = await resolveOr(kind, wish, prints, kept);
+        if ("id" in asked) return resumeThere(kind, asked, signal);
         const finder = prints.finder(asked.prints);
         if (reason !== null && finder.find(Buffer.from(reason), null).length > 0)
           throw new AftersaveError("E_USAGE", "the reason says what is to be erased", { hint: "Give another one: it is kept." });
-        const id = newId();
-        if (asked.prints.length > 0) await tombstones.put({ id, at: asked.body.at, by: kind, prints: asked.prints });
+        const nameless = await namelessOf(kind); // before those join them whose chat this one takes
+        const before =
+          kind === "match" ? tombstones.all().find((known) => known.by === kind && isWithin(known, asked.prints)) : undefined;
+        const id = before?.id ?? newId();
+        if (asked.prints.length > 0)
+          await tombstones.put({
+            id,
+            at: before?.at ?? asked.body.at,
+            by: kind,
+            prints: asked.prints,
+            asked: prints.ofAsked(askedOf(kind, wish)),
+          });
         await erasure.note(id, JSON.stringify(asked.body));
         await step("marked");
         const tally = await workHere(id, asked.body, finder);
@@ -660,18 +805,28 @@ export function createEraser(parts: EraseParts): Eraser {
         for (const copy of await settleTargets(signal)) tally.copies.push(copy);
         await logs.drain({ sync: true });
         const clean = await scrub();
-        const receipt = await summary(id, kind, tally, finder, owing, false);
+        const receipt = await summary(id, kind, tally, finder, owing, false, nameless);
         if (await isNothing(id, receipt)) {
+          if (before) return receipt; // what was erased before stays so
           await tombstones.drop(id);
           return { ...receipt, erasure: null };
         }
+        const resumed = before !== undefined && receipt.lines === 0 && receipt.files.length === 0;
         tally.copies.push({ where: HERE, what: "state", name: STATE_FILE, outcome: clean ? "rewritten" : "pending" });
         await step("scrubbed");
-        return receipt;
+        return { ...receipt, resumed };
       }, signal);
     },
   };
 }
+
+const nothing = (): Tally => ({ lines: 0, redacted: 0, files: [], copies: [], gone: [], waiting: [] });
+
+/** Whether all that a tombstone keeps out is among these texts. */
+const isWithin = (known: Tombstone, prints: readonly Print[]): boolean => {
+  const macs = new Set(prints.map(({ mac }) => mac));
+  return known.prints.every(({ mac }) => macs.has(mac));
+};
 
 /** The live file changed between the look and the write. */
 class Stepped extends Error {}
@@ -694,8 +849,43 @@ async function has(finder: Finder, path: string): Promise<boolean> {
 
 const digestOf = (bytes: Buffer) => ({ sha256: createHash("sha256").update(bytes).digest("hex"), size: bytes.length });
 
-const notLooked = (gone: readonly Version[]): Remains => ({
-  what: `${gone.length} content${gone.length === 1 ? "" : "s"} of ${[...new Set(gone.map(({ file }) => file))].join(", ")}`,
-  why: "it is kept nowhere that could be read, so it could not be looked through",
-  cure: "Enable or reach the target that holds it, and erase again.",
+async function reachOf({ targets, see, versionsFrom }: EraseParts): Promise<Reach> {
+  const codes = new Map<string, ErrorCode | undefined>();
+  for (const target of targets) codes.set(target, await see(target));
+  const seen = targets.filter((target) => codes.get(target) === undefined);
+  return {
+    versions: versionsFrom(seen),
+    seen,
+    why: (target) => (codes.has(target) ? codes.get(target) : "E_TARGET_DISABLED"),
+  };
+}
+
+const unreadOf = (waiting: readonly Waiting[]): Unread[] => {
+  const places = waiting.flatMap(({ at }) => at);
+  return [...new Map(places.map((place) => [`${place.target}\n${place.key}`, place])).values()];
+};
+
+const notLooked = (waiting: readonly Waiting[]): Remains => {
+  const versions = waiting.map(({ version }) => version);
+  const targets = new Set(waiting.flatMap(({ at }) => at.map(({ target }) => target)));
+  return {
+    what: contentsOf(versions),
+    why: `it was not looked at yet: only ${[...targets].join(", ")} may have it, and could not be looked at`,
+    cure: "Connect or enable the target: the next `aftersave flush`, or the same erase, goes on there.",
+  };
+};
+
+const notNamed = (n: number, kind: ErasedBy): Remains => ({
+  what: `${n} version${n === 1 ? "" : "s"} that ${n === 1 ? "was" : "were"} erased in part before`,
+  why: `an erased line does not say its ${kind} any more: what else ${n === 1 ? "it" : "they"} brought was not looked at, except where the same lines stand`,
+  cure: "Look at them (`aftersave history KEY`, `aftersave show KEY@VERSION`), and erase what is left by its version or its text.",
+});
+
+const contentsOf = (of: readonly Version[]): string =>
+  `${of.length} content${of.length === 1 ? "" : "s"} of ${[...new Set(of.map(({ file }) => file))].join(", ")}`;
+
+const notKept = (gone: readonly Version[]): Remains => ({
+  what: contentsOf(gone),
+  why: "it is kept here no more, and no target is known that has it, so it could not be looked through",
+  cure: "If a disk or a backup has it, look there.",
 });

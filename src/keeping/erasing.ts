@@ -4,6 +4,7 @@
  * @module
  */
 import type { Clock } from "../core/clock.ts";
+import { asAftersaveError } from "../core/errors.ts";
 import type { Key } from "../core/key.ts";
 import type { Heads } from "../memory/heads.ts";
 import type { State } from "../state/state.ts";
@@ -42,7 +43,7 @@ export interface ErasingRoom {
   settle(target: string, signal?: AbortSignal): Promise<readonly ErasedCopy[]>;
 }
 
-type Rest = Omit<EraseParts, "state" | "heads" | "tombstones" | "clock" | "stateDir" | "settle" | "remains"> &
+type Rest = Omit<EraseParts, "state" | "heads" | "tombstones" | "clock" | "stateDir" | "settle" | "remains" | "see"> &
   Pick<PlacesParts, "owner" | "history" | "targets" | "open"> &
   Pick<RemainsParts, "root" | "backupDir" | "others" | "whereIs">;
 
@@ -54,7 +55,17 @@ export function createErasing({ state, heads, stateDir, clock }: ErasingParts): 
   const isClean = async () => (await state.erasure.open()).length === 0 && !(await state.erasure.needsScrub());
 
   const settle: ErasingRoom["settle"] = async (target, signal) => {
-    if (!rest || (await state.erasure.places(target)).length === 0) return [];
+    if (!rest) return [];
+    const owed = await state.erasure.places(target);
+    if (owed.length === 0) return [];
+    if (owed.some(({ how }) => how === "read") && (await (await eraser()).lookAgain(target)))
+      // what was found is owed by others too, which may have been done with what they owed before
+      for (const other of rest.targets) if (other !== target) await settleThere(other, signal);
+    return settleThere(target, signal);
+  };
+
+  const settleThere = async (target: string, signal: AbortSignal | undefined): Promise<readonly ErasedCopy[]> => {
+    if (!rest) return [];
     const { createSettle } = await import("./erase-places.ts");
     const copies = await createSettle({ ...rest, state, clock, tombstones })(target, signal);
     if (await state.erasure.needsScrub()) await state.erasure.scrub();
@@ -71,7 +82,15 @@ export function createErasing({ state, heads, stateDir, clock }: ErasingParts): 
       tombstones,
       clock,
       stateDir,
-      settle,
+      settle: settleThere,
+      see: async (target) => {
+        try {
+          await parts.owner.see(await parts.open(target), { tries: { used: 1, most: 1 } });
+          return undefined;
+        } catch (error) {
+          return asAftersaveError(error, `looking at ${target}`).code;
+        }
+      },
       remains: (by, finder, targets, going) =>
         remainsOf(
           {

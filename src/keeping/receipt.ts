@@ -31,10 +31,20 @@ export interface EraseOptions {
 export interface ErasedCopy {
   /** `here`, or the name of a target. */
   readonly where: string;
-  readonly what: "file" | "kept copy" | "archive copy" | "held content" | "log" | "state" | "mirror" | "history" | "kept aside";
+  readonly what:
+    | "file"
+    | "kept copy"
+    | "archive copy"
+    | "held content"
+    | "log"
+    | "state"
+    | "mirror"
+    | "history"
+    | "kept aside"
+    | "unread content";
   /** A key, or the path of a log. */
   readonly name: string;
-  /** `pending`: it could not be reached, and is tried again by each flush. */
+  /** `unread content`: a place that may have what was not looked at yet. `pending`: it could not be reached, and is tried again by each flush. */
   readonly outcome: "planned" | "rewritten" | "removed" | "pending";
   readonly code?: ErrorCode | undefined;
   /** What the place cannot forget. */
@@ -54,6 +64,8 @@ export interface Remains {
 
 /** What an erasure did, or would do. */
 export interface Forgotten {
+  /** The same was erased before, and nothing of it is left here: the copies are those at targets that were still to be reached. */
+  readonly resumed: boolean;
   /** Its tombstone; null when there was nothing to erase, and of a plan. */
   readonly erasure: string | null;
   readonly by: ErasedBy;

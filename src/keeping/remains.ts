@@ -171,14 +171,14 @@ export async function remainsOf(
   found.push(
     by === "match"
       ? {
-          what: `the text in another writing: other letter case, base64 that is broken into lines, base64 of fewer than ${ENCODED} bytes, compressed, encrypted`,
-          why: "it is looked for letter by letter, as UTF-8, UTF-16, JSON, percent-encoded and base64",
+          what: `the text in another writing: other letter case, base64 that is broken into lines or of fewer than ${ENCODED} bytes, base64 of JSON or UTF-16, percent-encoded twice or where it need not be (%4D), JSON within JSON within JSON, or escaped where no common writer does, compressed, encrypted`,
+          why: "it is looked for letter by letter, as UTF-8, UTF-16, JSON (also within a JSON string), percent-encoded and base64",
           cure: "Erase those writings too, where there may be any.",
         }
       : {
-          what: "the text in another writing: other letter case, base64, percent-encoded, compressed, encrypted",
-          why: "its lines are looked for as they stand",
-          cure: "Where there may be any, erase the text itself too: `aftersave erase --match` finds it percent-encoded and in base64.",
+          what: "the text in another writing: other letter case, other line breaks, parts of its lines, UTF-16, base64, percent-encoded, JSON within JSON, compressed, encrypted",
+          why: "its lines are looked for as they stand, and from 16 bytes on also as JSON has them",
+          cure: "Where there may be any, erase the text itself too: `aftersave erase --match` finds it in UTF-16, base64, percent-encoded and in JSON within JSON.",
         },
   );
   found.push({

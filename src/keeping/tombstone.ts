@@ -25,6 +25,8 @@ export interface Print {
   readonly line?: string;
   /** It counts only at an even place: one byte aside a text in UTF-16 looks like one of the other byte order. */
   readonly even?: true;
+  /** The same text as the one before it, as JSON has it. */
+  readonly json?: true;
   /** It is looked for while the erasure goes on, and does not stand in the way later. */
   readonly once?: true;
 }
@@ -37,6 +39,8 @@ export interface Tombstone {
   /** What was asked for, in a word: `key`, `version`, `chat`, `session` or `match`. */
   readonly by: string;
   readonly prints: readonly Print[];
+  /** What was asked for, as an HMAC: who asks for the same again is told how far it is. */
+  readonly asked?: string;
 }
 
 /** Longest text that one fingerprint stands for; longer lines have several. */
@@ -50,6 +54,7 @@ const windowOf = (n: number) => WINDOWS.find((window) => window <= n) ?? n;
 export interface Fingerprints {
   ofText(text: Uint8Array): Print;
   ofLine(line: Uint8Array, key: Key, once: boolean): Print;
+  ofAsked(asked: string): string;
   finder(prints: readonly Print[]): Finder;
 }
 
@@ -150,26 +155,62 @@ export function createFingerprints(secret: Buffer): Fingerprints {
       line: keyMac(key),
       ...(once && { once }),
     }),
+    ofAsked: (asked) => macOf("asked", Buffer.from(asked)),
     finder,
   };
 }
 
 /** Forms in which a text that someone looks for may stand in a file. */
 export function formsOf(text: string): Buffer[] {
-  const escaped = (form: string) => JSON.stringify(form).slice(1, -1);
-  const ascii = (form: string) =>
-    escaped(form).replace(/[\u0080-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
   const plain = [text, text.normalize("NFC"), text.normalize("NFD")].flatMap((form) => [form, form.replace(/\r?\n/g, "\r\n")]);
   const isLong = Buffer.byteLength(text) >= ENCODED;
   const forms = plain.flatMap((form) => [
     form,
-    escaped(form),
-    ascii(form),
+    ...jsonOf(form).flatMap((written) => [written, inJson(written, RAW)]), // a JSON text is often a string in another one
     ...percentOf(form, isLong),
     ...(isLong ? base64Of(form) : []),
   ]);
   return [...new Set(forms)].map((form) => Buffer.from(form, "utf8"));
 }
+
+/** How a writer of JSON has a string. */
+interface JsonStyle {
+  /** What it need not escape and does, as `\u` with hex digits. */
+  readonly escapes: string;
+  /** All that is not ASCII too. */
+  readonly ascii: boolean;
+  readonly slash: boolean;
+  readonly upper: boolean;
+}
+
+const RAW: JsonStyle = { escapes: "", ascii: false, slash: false, upper: false };
+const ASCII: JsonStyle = { ...RAW, ascii: true };
+
+/** JavaScript, Python, both with upper-case digits, PHP with and without its flag for Unicode, Go, Gson, .NET. */
+const JSON_STYLES: readonly JsonStyle[] = [
+  RAW,
+  ASCII,
+  { ...ASCII, upper: true },
+  { ...RAW, slash: true },
+  { ...ASCII, slash: true },
+  { ...RAW, escapes: "<>&" },
+  { ...RAW, escapes: "<>&='" },
+  { ...ASCII, escapes: "<>&'\"+`", upper: true },
+];
+
+function inJson(text: string, { escapes, ascii, slash, upper }: JsonStyle): string {
+  const hex = (unit: string) => unit.charCodeAt(0).toString(16).padStart(4, "0");
+  const coded = (char: string) => char.replace(/[^]/g, (unit) => `\\u${upper ? hex(unit).toUpperCase() : hex(unit)}`);
+  const write = (char: string): string => {
+    if (escapes.includes(char) || (ascii && char > "\u007f")) return coded(char);
+    if (slash && char === "/") return "\\/";
+    const written = JSON.stringify(char).slice(1, -1);
+    return written.startsWith("\\u") ? coded(char) : written;
+  };
+  return text.replace(/[^]/gu, write);
+}
+
+const jsonOf = (text: string): string[] => [...new Set(JSON_STYLES.map((style) => inJson(text, style)))];
 
 /** A shorter text is not looked for as base64, nor with `+` for its spaces: other texts look so too. */
 export const ENCODED = 8;
@@ -229,6 +270,13 @@ function* partsIn(bytes: Buffer, range: Range): Generator<Range> {
   }
 }
 
+/** What the two commonest writers of JSON make of a line, where that is not what it is. */
+function asJson(line: Buffer): Buffer[] {
+  const text = line.toString("utf8");
+  if (!Buffer.from(text).equals(line)) return []; // cut within a character, or no text
+  return [...new Set([inJson(text, RAW), inJson(text, ASCII)])].filter((form) => form !== text).map((form) => Buffer.from(form));
+}
+
 /** Fingerprints of what versions brought: of each line, as the decision says (docs/decisions/erase.md). */
 export function printsOf(fingerprints: Fingerprints, bytes: Buffer, ranges: readonly Range[], key: Key): Print[] {
   const prints: Print[] = [];
@@ -244,7 +292,9 @@ export function printsOf(fingerprints: Fingerprints, bytes: Buffer, ranges: read
       // a long line in pieces of one length, the last of them from the end
       for (let at = start; at < end; at += LONGEST) {
         const from = end - start > LONGEST ? Math.min(at, end - LONGEST) : at;
-        prints.push(fingerprints.ofText(bytes.subarray(from, Math.min(from + LONGEST, end))));
+        const piece = bytes.subarray(from, Math.min(from + LONGEST, end));
+        prints.push(fingerprints.ofText(piece));
+        for (const written of asJson(piece)) prints.push({ ...fingerprints.ofText(written), json: true });
       }
     }
   }

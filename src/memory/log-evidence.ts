@@ -83,8 +83,11 @@ async function firstWrong({ path, mark, expected, saves }: Looked): Promise<Pick
       ? { what: "altered" as const, line, place: due.place }
       : { what: "added" as const, line, place: null };
   let bad: BadLine | undefined;
+  let blank: BadLine | undefined;
   const onBad = (one: BadLine) => {
-    if (begun && one.why !== "blank") bad ??= one;
+    if (!begun) return;
+    if (one.why === "blank") blank ??= one;
+    else bad ??= one;
   };
   for await (const { line, value, text } of readLog(path, { withRotated: true, withText: true, onBad })) {
     if (bad) break;
@@ -96,5 +99,5 @@ async function firstWrong({ path, mark, expected, saves }: Looked): Promise<Pick
   if (bad && bad.why !== "torn") return wrongAt(bad.line);
   return due && due.place < unwritten
     ? { what: "cut", line: null, place: due.place }
-    : { what: "added", line: bad?.line ?? null, place: null };
+    : { what: "added", line: (bad ?? blank)?.line ?? null, place: null };
 }

@@ -116,8 +116,9 @@ export function createGate({ secrets, state, clock, contentOf, keyOf }: GatePart
       }
     },
     async opened() {
-      if ((await state.jobs.blocked()).length === 0 || (await state.getMeta(PRINT)) === secrets.print) return;
-      await state.jobs.unblock();
+      const kept = (await state.jobs.blocked()).filter(({ code }) => code === "E_BLOCKED");
+      if (kept.length === 0 || (await state.getMeta(PRINT)) === secrets.print) return;
+      await state.jobs.unblock("E_BLOCKED");
       await judged();
     },
     room: {

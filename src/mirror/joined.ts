@@ -51,10 +51,18 @@ async function linesIn(text: string): Promise<Version[]> {
   });
 }
 
-/** What lines say was held: content under its key, and what was before under the archive copy's. */
+/** What lines say was held: content under its key, and what was before under the archive copy's; also what an erasure left of it. */
 function heldIn(lines: readonly Version[]): Held[] {
   const held: Held[] = [];
-  for (const { file, sha256, archived_as, prev_sha256 } of lines) {
+  for (const { file, sha256, archived_as, prev_sha256, details } of lines) {
+    const before = new Map<string, string>();
+    for (const left of details?.redacts ?? []) {
+      const prior = before.get(left.file);
+      if (left.archived_as !== undefined && prior !== undefined) held.push({ key: left.archived_as, sha256: prior });
+      if (left.sha256 === null) continue;
+      held.push({ key: left.file, sha256: left.sha256 });
+      before.set(left.file, left.sha256);
+    }
     if (sha256 !== null) held.push({ key: file, sha256 });
     if (archived_as !== null && prev_sha256 !== null) held.push({ key: archived_as, sha256: prev_sha256 });
   }

@@ -5,7 +5,7 @@
  */
 import { sourceOf } from "../core/chunks.ts";
 import type { Clock } from "../core/clock.ts";
-import { AftersaveError } from "../core/errors.ts";
+import { AftersaveError, TargetError } from "../core/errors.ts";
 import { ownKey, type Key } from "../core/key.ts";
 import type { Call } from "../core/target.ts";
 import { actorIn } from "../core/version.ts";
@@ -39,6 +39,16 @@ const inUse = ({ target, name }: MirrorTarget, owner: string | null) =>
     },
   );
 
+const away = ({ target, name }: MirrorTarget) =>
+  new TargetError(
+    "transient",
+    `${target.pathOf(MARKER)} is not on ${name} any more: what is there now is not the place where we wrote`,
+    {
+      code: "E_TARGET_UNREACHABLE",
+      hint: `Connect the disk again, or mount what belongs there. If the place was emptied for good, run \`aftersave targets join ${name}\`.`,
+    },
+  );
+
 /** What joining a target came to. */
 export interface Joined {
   readonly target: string;
@@ -65,6 +75,11 @@ export const earlierPlaces = async (state: State, target: string, now: string | 
   (await known(state, target)).filter((place) => place !== now);
 
 export interface Owner {
+  /**
+   * Looks whether the place is the one where we wrote: what is missing in another one, or in the empty folder of a disk that is not there, was
+   * not seen to be gone. Throws `E_TARGET_UNREACHABLE`, `E_TARGET_IN_USE`.
+   */
+  see(to: MirrorTarget, call: Call): Promise<void>;
   /** The root is ours or joined, else `E_TARGET_IN_USE`; an unowned one gets our marker. No request while that is known. */
   own(to: MirrorTarget, call: Call): Promise<void>;
   /** Has these keys sent once more: what the ledger knew of them is dropped. */
@@ -105,6 +120,8 @@ export function createOwner({ state, clock, peers, targetsFor, whereIs }: OwnerP
     const marker = { memory_root: joined ?? rootId, note: "aftersave mirrors a memory root here; see docs/targets" };
     let owner = await ownerOf(to, call);
     if (owner === undefined) {
+      // our marker at an empty place would make that look like the one where the erased text lies
+      if ((await ledger.target(to.name)).owned && (await state.erasure.places(to.name)).length > 0) throw away(to);
       try {
         await to.target.put(MARKER, sourceOf(`${JSON.stringify(marker, null, 2)}\n`), { ...call, expect: "absent" });
         return true;
@@ -166,6 +183,12 @@ export function createOwner({ state, clock, peers, targetsFor, whereIs }: OwnerP
 
   return {
     own,
+    async see(to, call) {
+      if (!(await ledger.target(to.name)).owned) return;
+      const owner = await ownerOf(to, call);
+      if (owner === undefined) throw away(to);
+      if (owner !== (await saves.rootId()) && owner !== (await segments.joined(to.name))) throw inUse(to, owner);
+    },
     async again(to, keys) {
       await ledger.forget(to.name, await everything(to.name, new Set(keys)), keys);
       if (keys.includes(MARKER)) await ledger.setOwned(to.name, false); // it is gone, or another memory root's is older than ours
@@ -194,6 +217,10 @@ export function createOwner({ state, clock, peers, targetsFor, whereIs }: OwnerP
       const rootId = await saves.rootId();
       const owner = await ownerOf(to, call);
       if (owner === null) throw inUse(to, null);
+      if (owner === undefined && (await ledger.target(to.name)).owned) {
+        await ledger.setOwned(to.name, false);
+        await ledger.forget(to.name, await everything(to.name));
+      }
       if (owner !== undefined && owner !== rootId) {
         const again = (await segments.joined(to.name)) === owner;
         await segments.join(to.name, owner);

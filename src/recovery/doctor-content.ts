@@ -12,6 +12,7 @@ import { sweep } from "../memory/sweep.ts";
 import type { Head } from "../state/saves.ts";
 import { faultOf, plural, type DoctorParts, type Found } from "./finding.ts";
 import { archiveFiles, otherFiles, revive } from "./rebuild.ts";
+import { BRING_BACK, lostHeads } from "./verify-local.ts";
 
 /** Each key's accepted content is kept, and nothing else is in its folder. */
 export async function* checkHeads(parts: DoctorParts): AsyncGenerator<Found, string> {
@@ -36,6 +37,13 @@ export async function* checkHeads(parts: DoctorParts): AsyncGenerator<Found, str
       yield faultOf(error, `reading the kept copy of ${head.key}`);
     }
   }
+  for await (const { file, version } of lostHeads(parts))
+    yield {
+      level: "error",
+      code: "E_CONTENT_GONE",
+      message: `what ${file} holds by the history (${version}) is not kept here`,
+      cure: BRING_BACK,
+    };
   for (const { path } of files.filter(({ base }) => !used.has(base))) yield* checkOrphan(parts, path, sound);
   return `${plural(n, "file")} kept below ${config.stateDir}`;
 }
@@ -115,7 +123,9 @@ export async function* checkArchive({ state, places, config }: DoctorParts): Asy
         level: "error",
         code: "E_ARCHIVE_CHANGED",
         message: `the archive copy ${key} ${digest ? "is no longer what was archived" : "is gone"}`,
-        cure: "Bring it back from a target or a backup; what was there before has the sha256 that the archive log names.",
+        cure: digest
+          ? "Move it away, then run `aftersave restore --from TARGET`; what was there has the sha256 that the archive log names."
+          : BRING_BACK,
       };
     } catch (error) {
       yield faultOf(error, `reading the archive copy ${key}`);

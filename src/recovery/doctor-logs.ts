@@ -10,6 +10,7 @@ import { isAsWritten, parseChangelogLine, verifyChain, type ChainReport } from "
 import type { Evidence } from "../state/evidence.ts";
 import { LOGS, type LogName } from "../state/outbox.ts";
 import { sayEvidence } from "./evidence.ts";
+import { addedTo } from "./verify-local.ts";
 import { faultOf, plural, statOf, type DoctorParts, type Found } from "./finding.ts";
 
 /** The state's versions as lines of the changelog, which an erased one is not in the state. */
@@ -40,11 +41,12 @@ export async function* checkLogs(parts: DoctorParts): AsyncGenerator<Found, stri
   const { config, logs, state } = parts;
   const last = await state.saves.last();
   const seen = await state.evidence.list(); // what this very look finds out nobody has looked at
-  try {
-    await logs.drain({ sync: true });
-  } catch (error) {
-    yield faultOf(error, "writing the logs");
-  }
+  const drained = () =>
+    logs.drain({ sync: true }).then(
+      () => undefined,
+      (error: unknown) => faultOf(error, "writing the logs"),
+    );
+  const fault = await drained();
   for (const { message } of logs.notices)
     yield { message, cure: "Nothing to do; look at what was set aside if you miss something." };
   yield* checkEvidence(parts, seen);
@@ -56,6 +58,7 @@ export async function* checkLogs(parts: DoctorParts): AsyncGenerator<Found, stri
       yield faultOf(error, `reading ${config.logs[log]}`);
     }
   if (last) yield* checkChain(parts, last);
+  if (fault) yield { ...fault, fixed: parts.fix && (await drained()) === undefined };
   return `${plural(lines, "line")} readable, the changelog's chain is whole`;
 }
 
@@ -118,40 +121,63 @@ async function* checkChain(
 ): AsyncGenerator<Found, void> {
   const path = config.logs.changes;
   const look = () => verifyChain(linesUntil(path, last.place), last);
+  const stateIsWhole = async () => (await verifyChain(linesOf(state))).broken === null;
+  const mend = async (why: string) => {
+    await logs.rewrite();
+    note({ at: new Date(clock.now()).toISOString(), event: "changelog written anew", why, path });
+    return (await look()).broken === null;
+  };
   const report = await look();
   if (report.broken) {
-    const stateIsWhole = (await verifyChain(linesOf(state))).broken === null;
-    const mend = async () => {
-      await logs.rewrite();
-      note({ at: new Date(clock.now()).toISOString(), event: "changelog written anew", why: sayBroken(report), path });
-      return (await look()).broken === null;
-    };
+    const isWhole = await stateIsWhole();
     yield {
       level: "error",
       code: "E_IO",
       message: `${path} is not what was written: ${sayBroken(report)}`,
-      cure: stateIsWhole
+      cure: isWhole
         ? "Run `aftersave doctor --fix`: it is written anew from the state; what is there now is moved beside it."
         : "The state's own chain is broken there too, so it cannot be written anew; every other line stands.",
-      fixed: fix && stateIsWhole && (await mend()),
+      fixed: fix && isWhole && (await mend(sayBroken(report))),
     };
   }
-  const strangers = await strangersIn(path);
-  if (strangers > 0)
-    yield faultOf(
-      new AftersaveError("E_LOG_FOREIGN", `another program writes ${path}: ${plural(strangers, "line")} there behind ours`, {
-        hint: "Give aftersave a changelog of its own: set memory_changelog in paths.json to another name. It is then written there in full.",
-      }),
-      "",
-    );
+  const why = await strangersIn(path, state, config.root);
+  if (why !== undefined)
+    yield {
+      ...faultOf(
+        new AftersaveError("E_LOG_FOREIGN", `another program or a person wrote to ${path}: ${why}`, {
+          hint:
+            "Run `aftersave doctor --fix`: it is written anew from the state, and what is there now is moved beside it. If another program goes on writing it, " +
+            "give aftersave a changelog of its own: set memory_changelog in paths.json to another name.",
+        }),
+        "",
+      ),
+      fixed: fix && (await stateIsWhole()) && (await mend(why)) && (await strangersIn(path, state, config.root)) === undefined,
+    };
 }
 
-/** Lines without a place that stand behind one of ours; those before are the original's, which we continue. */
-async function strangersIn(path: string): Promise<number> {
+/** What stands in the changelog behind our first line and is none of ours; what stands before are the original's lines, which we continue. */
+async function strangersIn(path: string, state: DoctorParts["state"], root: string): Promise<string | undefined> {
+  const behind: number[] = [];
   let ours = false;
-  let strangers = 0;
-  for await (const { value } of readLog(path, { withRotated: true }))
+  let count = 0;
+  let first: number | undefined;
+  const add = (line: number) => {
+    count++;
+    first ??= line;
+  };
+  const onBad = ({ why, line }: { why: Why; line: number }) => {
+    if (ours && why !== "blank" && why !== "torn") add(line);
+  };
+  const known = (await state.saves.last())?.place ?? 0;
+  for await (const { value, line } of readLog(path, { withRotated: true, onBad })) {
     if ("place" in value) ours = true;
-    else if (ours) strangers++;
-  return strangers;
+    else if (ours) add(line);
+    if (ours && Number(value["place"]) > known) behind.push(Number(value["place"]), line);
+  }
+  const newest = (await state.saves.last())?.place ?? 0; // lines that were accepted while the file was read
+  for (let at = 0; at < behind.length; at += 2) if ((behind[at] ?? 0) > newest) add(behind[at + 1] ?? 0);
+  if (count > 0) return `${plural(count, "line")} there among or behind ours, the first is line ${first}`;
+  const added = await addedTo({ state, root, changelog: path });
+  if (!added) return undefined;
+  return added.line === null ? "other line ends, or a mark at its beginning" : `line ${added.line} is not ours`;
 }

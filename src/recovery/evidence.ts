@@ -25,7 +25,9 @@ const what: Readonly<Record<Evidence["what"], (of: Evidence) => string>> = {
   cut: ({ path, place }) => `the changelog ${path} was cut: it ended before line ${place} of the history`,
   altered: ({ path, line, place }) => `the changelog ${path} was altered in line ${line}, line ${place} of the history`,
   added: ({ path, line }) =>
-    `something that nobody of ours wrote stood in the changelog ${path}${line === null ? " behind its end" : `, line ${line}`}`,
+    line === null
+      ? `the changelog ${path} has bytes besides its lines that nobody of ours wrote: other line ends, or a mark at its beginning`
+      : `something that nobody of ours wrote stood in the changelog ${path}, line ${line}`,
   unknown: (of) => `${tookOver(of)} that the state did not know; taken over`,
   regained: (of) => `${tookOver(of)} while the state was gone or damaged; taken over`,
 };

@@ -18,7 +18,7 @@ import { statLive } from "../memory/live.ts";
 import type { Receipt } from "../memory/receipt.ts";
 import type { SaveManager } from "../memory/save-manager.ts";
 import { sha256Of, type MirrorTarget } from "../mirror/place.ts";
-import type { Content } from "../state/saves.ts";
+import type { ArchiveCopy, Content } from "../state/saves.ts";
 import type { Range } from "../state/segments.ts";
 import { whereTheyLie } from "./beside.ts";
 import type { Bringing } from "./bringing.ts";
@@ -55,8 +55,9 @@ export interface Missing {
   /**
    * `absent`: it is not there. `other`: what is there is not it. `held`: it was kept from the targets. `elsewhere`: it goes to other
    * targets. `pruned`: it was removed there on purpose. `taken`: another file is here in its place, and stays.
+   * `covered`: what lies there is not it, and stays there; what the history says is here.
    */
-  readonly why: "absent" | "other" | "held" | "elsewhere" | "pruned" | "taken";
+  readonly why: "absent" | "other" | "held" | "elsewhere" | "pruned" | "taken" | "covered";
 }
 
 /** A file there that the restored history does not name. */
@@ -111,7 +112,7 @@ export interface FromTarget {
   /** Files there that are none of this memory's, and stay there. */
   readonly not_ours: readonly NotOurs[];
   readonly bad: readonly BadLine[];
-  /** To be fetched, or fetched: files, archive copies, and their bytes. */
+  /** To be fetched, or fetched: files, archive copies, and their bytes. Where a history is here already, only copies of it that are gone. */
   readonly files: number;
   readonly copies: number;
   readonly bytes: number;
@@ -244,7 +245,9 @@ export async function restoreFrom(parts: FromTargetParts, target: string, option
     const isOurs = told !== undefined && (await state.saves.version(told.version))?.sum === told.sum;
     if (options.at !== undefined && isOurs) return atTime(parts, report, options.at, options);
     judgeTime(found, options);
-    return again(parts, found, report, options, new Set());
+    const done = await again(parts, found, report, options, new Set());
+    const isOurHistory = found.told.memoryRoot === (await state.saves.rootId());
+    return options.at === undefined && isOurHistory ? bringCopies(parts, found, done, options) : done;
   }
   if (options.prefix !== undefined && options.at === undefined)
     throw new AftersaveError(
@@ -567,6 +570,8 @@ async function compare(
       if (from === holding.sha256) here++;
       else changes.push({ ...holding, from });
     });
+  const holdsHere = async ({ key, sha256 }: Holding) =>
+    (await digestOfFile(places.pathOf(key)).catch(() => undefined))?.sha256 === sha256;
   if (at !== undefined) {
     for (const holding of found.holdings.at(at).values()) {
       if (!isMeant(holding.key)) continue;
@@ -593,8 +598,10 @@ async function compare(
     } else if (theirs !== undefined) await look(as(theirs));
     else if (now !== undefined && found.told.foreign.has(key))
       await look(now); // theirs lies over ours, which was kept aside
-    else if (now !== undefined || beside.has(key)) missing.push({ file: key, version: null, sha256, why: "other" });
-    else strangers.push({ file: key, memory_root: found.told.foreign.get(key) ?? null });
+    else if (now !== undefined || beside.has(key)) {
+      const isHere = now !== undefined && (await holdsHere(now));
+      missing.push({ file: key, version: null, sha256, why: isHere ? "covered" : "other" });
+    } else strangers.push({ file: key, memory_root: found.told.foreign.get(key) ?? null });
   }
   for (const holding of found.holdings.files.values()) if (isMeant(holding.key) && !found.listed.has(holding.key)) lack(holding);
   return { changes, missing, left, strangers, here };
@@ -657,6 +664,57 @@ async function again(
   }
   const restored = new Set(receipts.map(({ file }) => file));
   return { ...told(changes.filter(({ key }) => restored.has(key))), missing, receipts, left };
+}
+
+/** Archive copies that the history here has and that are gone from this machine, put back under their names. */
+async function bringCopies(
+  parts: FromTargetParts,
+  found: Found,
+  done: FromTarget,
+  options: FromTargetOptions,
+): Promise<FromTarget> {
+  const { state, places, archive } = parts.rebuild;
+  const { prefix = "", dryRun = false, signal } = options;
+  const isMeant = below(prefix);
+  const missing: Missing[] = [];
+  const left: Left[] = [];
+  let [copies, bytes] = [0, 0];
+  const bring = async ({ key, version, sha256, size, base }: ArchiveCopy) => {
+    const place = places.place(key);
+    if (place.stats) return; // `verify` tells when it is another file
+    const content = { sha256, size, base: base ?? "" };
+    const lack = (why: "absent" | "other") =>
+      missing.push({ file: key, version, sha256, why: excuse(found, key, parts.rebuild.targetsFor) ?? why });
+    if (place.key !== key || sourcesOf(found, key, content, archive).next().done) return lack("absent");
+    if (!dryRun) {
+      const temporary = besideOf(place.path, key);
+      const came = await fetchContent(found, key, content, temporary, archive);
+      if ("why" in came) return lack(came.why);
+      const release = await state.claims.take("prune", "prune", { waitMs: 600_000, signal }); // an erasure takes it too
+      try {
+        const now = await state.saves.archiveCopy(key);
+        if (now?.sha256 !== sha256 || now.pruned || statLive(place.path)) return; // pruned, erased or back meanwhile
+        await moveDurably(temporary, place.path);
+      } finally {
+        release();
+        await rm(temporary, { force: true });
+      }
+    }
+    copies++;
+    bytes += size;
+  };
+  for await (const copy of state.saves.archiveCopies()) {
+    signal?.throwIfAborted();
+    if (!copy.pruned && (isMeant(copy.file) || isMeant(copy.key)))
+      await orLeave(copy.key, left, async () => void (await bring(copy)));
+  }
+  return {
+    ...done,
+    copies,
+    bytes: done.bytes + bytes,
+    missing: [...done.missing, ...missing],
+    left: [...done.left, ...left],
+  };
 }
 
 /** A file's key, if it is one that a save could have had; archive copies are none. */

@@ -20,6 +20,7 @@ import type { JobRequest } from "../state/jobs.ts";
 import { salvage, type Line } from "../state/restore.ts";
 import type { Content, Head } from "../state/saves.ts";
 import type { State } from "../state/state.ts";
+import { couldBeOurOwn } from "./believed.ts";
 
 export interface RebuildReport {
   readonly versions: number;
@@ -56,7 +57,7 @@ export async function rebuild(parts: RebuildParts, aside: string | null): Promis
   const note = (erase: Version) => erase.details?.redacts?.forEach((redacted) => left.set(redacted.version, redacted));
   for await (const erase of state.saves.select({ op: "erase" })) note(erase);
   const { broken } = await verifyChain(noting(values(changelog), note));
-  const history = await restoreHistory(state, changelog, damaged, left);
+  const history = await restoreHistory(parts, damaged, left);
   const { heads, lost } = await restoreHeads(parts, history.latest);
   await state.restore.heads(heads);
   await adoptCopies(parts, history.latest, heads);
@@ -79,7 +80,11 @@ async function* noting(lines: AsyncIterable<unknown>, note: (erase: Version) => 
 }
 
 /** Versions in their places: those that the state has, then those of the file, then those of a damaged state file. `left`: what erasures left. */
-async function restoreHistory(state: State, changelog: string, aside: string | null, left: ReadonlyMap<string, Redacted>) {
+async function restoreHistory(
+  { state, changelog, archive }: Pick<RebuildParts, "state" | "changelog" | "archive">,
+  aside: string | null,
+  left: ReadonlyMap<string, Redacted>,
+) {
   const latest = new Map<Key, Known>();
   let last: Version | undefined;
   let versions = 0;
@@ -136,15 +141,20 @@ async function restoreHistory(state: State, changelog: string, aside: string | n
 
   for await (const version of state.saves.versions()) follow(version);
   let exported = 0;
+  const isContinued = last !== undefined;
   for await (const value of values(changelog)) {
     const version = parseChangelogLine(value);
     if (!version || !isWhole(version)) continue;
+    if (!couldBeOurOwn(version, archive)) {
+      if (isContinued && version.place > (last?.place ?? 0)) break; // what builds upon it is not ours either
+      continue;
+    }
     exported = Math.max(exported, version.place);
     if (version.place > (last?.place ?? 0)) await add(version);
   }
   if (aside !== null)
     for (const version of salvage(aside, last?.place ?? 0)) {
-      if (!isWhole(version) || version.prev !== (last?.sum ?? null)) break;
+      if (!isWhole(version) || !couldBeOurOwn(version, archive) || version.prev !== (last?.sum ?? null)) break;
       await add(version);
     }
   await flush();

@@ -6,18 +6,21 @@
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { AftersaveError } from "../core/errors.ts";
+import type { ArchiveFolder } from "../core/key.ts";
 import { isWhole, type Version } from "../core/version.ts";
 import { readLog, tailLog, type LogLine } from "../logs/read.ts";
 import { createClaims } from "../state/claims.ts";
 import { hasState, openState, setStateAside, STATE_FILE, type State } from "../state/state.ts";
 import { salvageEvidence, type Noticed } from "../state/evidence.ts";
 import { salvage } from "../state/restore.ts";
+import { couldBeOurOwn } from "./believed.ts";
 import type { RebuildParts, RebuildReport } from "./rebuild.ts";
 
 export interface SoundParts {
   readonly stateDir: string;
   readonly clock: Clock;
   readonly changelog: string;
+  readonly archive: ArchiveFolder;
   /** Set the state file aside, damaged or not. */
   readonly anew: boolean;
   readonly parts: (state: State) => RebuildParts;
@@ -30,7 +33,7 @@ export interface Sound {
 }
 
 /** Throws what `openState` throws, bar `E_STATE_CORRUPT`; and `E_BUSY` when a damaged state is still used by another process. */
-export async function openSound({ stateDir, clock, changelog, anew, parts }: SoundParts): Promise<Sound> {
+export async function openSound({ stateDir, clock, changelog, archive, anew, parts }: SoundParts): Promise<Sound> {
   const notices: string[] = [];
   const sound = async () => {
     const trusted = await openTrusted(stateDir, clock); // a newer version's state is refused, also when it is to be set aside
@@ -39,18 +42,21 @@ export async function openSound({ stateDir, clock, changelog, anew, parts }: Sou
     return undefined;
   };
   const first = await sound();
-  const { state, aside } = first ? { state: first, aside: null } : await replaceState({ stateDir, clock, changelog, sound });
+  const { state, aside } = first
+    ? { state: first, aside: null }
+    : await replaceState({ stateDir, clock, changelog, archive, sound });
   if (aside !== null) notices.push(`the state file was ${anew ? "moved" : "damaged; it was moved"} to ${aside}`);
   try {
-    if (await isBehind(state, changelog)) {
+    const built = parts(state);
+    if (await isBehind(built)) {
       const release = await state.claims.take("rebuild", "rebuild", { waitMs: 600_000 });
       try {
         const { rebuild } = await import("./rebuild.ts");
-        if (await isBehind(state, changelog)) {
+        if (await isBehind(built)) {
           const begun = await state.restore.underWay(); // what began it has noted it
-          const taken = begun ? undefined : await takenFrom(changelog, (await state.saves.last())?.place ?? 0, null);
+          const taken = begun ? undefined : await takenFrom(built, (await state.saves.last())?.place ?? 0, null);
           if (taken) await state.evidence.note({ at: new Date(clock.now()).toISOString(), ...taken });
-          notices.push(sayRebuilt(await rebuild(parts(state), null)));
+          notices.push(sayRebuilt(await rebuild(built, null)));
         }
       } finally {
         release();
@@ -84,8 +90,9 @@ async function replaceState({
   stateDir,
   clock,
   changelog,
+  archive,
   sound,
-}: Pick<SoundParts, "stateDir" | "clock" | "changelog"> & { sound: () => Promise<State | undefined> }): Promise<{
+}: Pick<SoundParts, "stateDir" | "clock" | "changelog" | "archive"> & { sound: () => Promise<State | undefined> }): Promise<{
   state: State;
   aside: string | null;
 }> {
@@ -95,7 +102,7 @@ async function replaceState({
     const mended = await sound();
     if (mended) return { state: mended, aside: null };
     const damaged = hasState(stateDir) ? join(stateDir, STATE_FILE) : null;
-    const [kept, taken] = [damaged === null ? [] : salvageEvidence(damaged), await takenFrom(changelog, 0, damaged)];
+    const [kept, taken] = [damaged === null ? [] : salvageEvidence(damaged), await takenFrom({ changelog, archive }, 0, damaged)];
     const aside = damaged === null ? null : setStateAside(stateDir, new Date(clock.now()).toISOString());
     const state = await openState(stateDir, clock);
     await state.restore.begin(aside); // whoever opens it from now on ends the rebuild first
@@ -109,7 +116,7 @@ async function replaceState({
 }
 
 /** Whether the changelog file goes on where the state ends, or a rebuild did not come to its end. */
-async function isBehind(state: State, changelog: string): Promise<boolean> {
+async function isBehind({ state, changelog, archive }: Pick<RebuildParts, "state" | "changelog" | "archive">): Promise<boolean> {
   if (await state.restore.underWay()) return true;
   const placed = await newest(changelog, ({ place }) => typeof place === "number"); // read before the state: a save meanwhile makes the state the newer one
   const last = await state.saves.last();
@@ -117,18 +124,29 @@ async function isBehind(state: State, changelog: string): Promise<boolean> {
   const { parseChangelogLine } = await import("../logs/verify.ts");
   const whole = (value: unknown): Version | undefined => {
     const version = parseChangelogLine(value);
-    return version && isWhole(version) ? version : undefined;
+    return version && isWhole(version) && couldBeOurOwn(version, archive) ? version : undefined;
   };
   const line = await newest(changelog, (value) => whole(value) !== undefined);
   if (!line || Number(line.value["place"]) <= (last?.place ?? 0)) return false;
   if (!last) return true;
+  let isOurHistory = false;
   for await (const { value } of readLog(changelog, { withRotated: true }))
-    if (value["place"] === last.place) return value["sum"] === last.sum; // another history under this name is not ours to take over
+    if (!isOurHistory && value["place"] === last.place) {
+      if (value["sum"] !== last.sum) return false; // another history under this name is not ours to take over
+      isOurHistory = true;
+    } else if (isOurHistory && Number(value["place"]) > last.place) {
+      const version = parseChangelogLine(value);
+      if (version && isWhole(version)) return couldBeOurOwn(version, archive); // the rebuild ends at the first that is not
+    }
   return false;
 }
 
 /** Lines of the file behind `last` that the damaged state file does not know either: the changelog alone vouches for them. */
-async function takenFrom(changelog: string, last: number, damaged: string | null): Promise<Omit<Noticed, "at"> | undefined> {
+async function takenFrom(
+  { changelog, archive }: Pick<RebuildParts, "changelog" | "archive">,
+  last: number,
+  damaged: string | null,
+): Promise<Omit<Noticed, "at"> | undefined> {
   const { parseChangelogLine } = await import("../logs/verify.ts");
   const sums = new Map<number, string>();
   const known = damaged === null ? undefined : salvage(damaged, 0);
@@ -140,6 +158,10 @@ async function takenFrom(changelog: string, last: number, damaged: string | null
   for await (const { path, line, value } of readLog(changelog, { withRotated: true })) {
     const version = parseChangelogLine(value);
     if (!version || !isWhole(version) || version.place <= last || sums.get(version.place) === version.sum) continue;
+    if (!couldBeOurOwn(version, archive)) {
+      if (last > 0) break;
+      continue;
+    }
     lines++;
     first ??= { path, line, place: version.place };
   }

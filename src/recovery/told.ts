@@ -4,7 +4,7 @@
  * @module
  */
 import { AftersaveError } from "../core/errors.ts";
-import { assertSavable, isArchiveKey, OWN_FOLDER, parseKey, type ArchiveFolder, type Key } from "../core/key.ts";
+import { OWN_FOLDER, type ArchiveFolder, type Key } from "../core/key.ts";
 import type { Call, Target } from "../core/target.ts";
 import { isWhole, NO_KEY, type Version } from "../core/version.ts";
 import { parseChangelogLine } from "../logs/verify.ts";
@@ -12,6 +12,7 @@ import { MOST, ownParts, writerAt } from "../mirror/joined.ts";
 import { ownerOf } from "../mirror/owner.ts";
 import { fieldsOf, kindOf, readText } from "../mirror/place.ts";
 import type { Range } from "../state/segments.ts";
+import { couldBeOurs } from "./believed.ts";
 import { inParallel } from "./fetch.ts";
 
 /** A writer's folder at a target, and what was read there. */
@@ -90,31 +91,6 @@ const noHistory = (target: Target, what: string, hint?: string) =>
       hint ?? "Check the target's `root` in paths.json. Files that lie there without a history can be copied by hand and saved.",
   });
 
-/** Whether every key of a line is one that aftersave would have taken, and every copy's one that it would have made. */
-function isOurs({ file, archived_as, details }: Version, archive: ArchiveFolder): boolean {
-  const redacts = details?.redacts ?? [];
-  const copies = [archived_as, ...(details?.prunes?.copies ?? []), ...redacts.map((left) => left.archived_as ?? null)].filter(
-    (key) => key !== null,
-  );
-  const files = [file, ...redacts.map((left) => left.file)].filter((key) => key !== NO_KEY);
-  try {
-    for (const key of files) assertSavable(parseKey(key), archive);
-    return (
-      [...copies, ...files].every((key) => parseKey(key) === key) &&
-      copies.every(
-        (key) =>
-          isArchiveKey(key, archive) &&
-          key.length > archive.length &&
-          key.split("/")[0]?.toLowerCase() !== OWN_FOLDER &&
-          !/\.aftersave-(tmp|old)$/i.test(key),
-      )
-    );
-  } catch (error) {
-    if (error instanceof AftersaveError) return false;
-    throw error;
-  }
-}
-
 /**
  * The history of one memory root at a target. Throws `E_HISTORY` when the place tells none, `E_USAGE` when none or several
  * there are meant by `memory`, and what the target throws.
@@ -144,7 +120,7 @@ export async function readTold(
         ? "not readable"
         : !isWhole(version)
           ? "altered"
-          : isOurs(version, archive)
+          : couldBeOurs(version, archive)
             ? undefined
             : "names a file that cannot be memory";
       if (!version || why !== undefined) {

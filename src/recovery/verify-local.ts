@@ -3,14 +3,16 @@
  * copies, and live files. Changes nothing.
  * @module
  */
+import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { AftersaveError, asAftersaveError, type ErrorCode } from "../core/errors.ts";
 import { foldKey, type Key } from "../core/key.ts";
-import { isWhole } from "../core/version.ts";
+import { isWhole, type Version } from "../core/version.ts";
 import { readLog } from "../logs/read.ts";
 import { digestOfFile } from "../memory/content.ts";
 import { stampOf } from "../memory/durable.ts";
 import type { Heads } from "../memory/heads.ts";
+import { foulPlay } from "../memory/log-evidence.ts";
 import { statLive } from "../memory/live.ts";
 import type { Places } from "../memory/places.ts";
 import { keysBelow } from "../memory/sweep.ts";
@@ -131,6 +133,20 @@ async function linesOf(changelog: string): Promise<FileLines> {
   return { lines, strangers, stranger };
 }
 
+/** What nobody of ours wrote to a changelog whose lines are all right; what a kill or a power cut left is none. */
+export async function addedTo({
+  state,
+  root,
+  changelog,
+}: Pick<LocalParts, "state" | "root" | "changelog">): Promise<{ path: string; line: number | null } | undefined> {
+  const mark = await state.outbox.mark("changes");
+  if (!mark || mark.ino === "" || resolve(root, mark.path) !== resolve(changelog)) return undefined; // it is written anew
+  const stats = await stat(changelog).catch(() => undefined); // what cannot be looked at is told by whoever reads it
+  if (stats?.size === mark.size) return undefined;
+  const expected = await state.outbox.after("changes", mark.safe_seq, 1_000_000);
+  return foulPlay({ path: changelog, mark, expected, sure: false, saves: state.saves });
+}
+
 const placesWord = ({ place, until }: Tampering) =>
   until === undefined || until === place ? `line ${place}` : `lines ${place} to ${until}`;
 
@@ -168,10 +184,11 @@ export async function verifyHistory(parts: LocalParts): Promise<{ history: Histo
     const last = await exportedTo(parts, history.last);
     const file = await linesOf(changelog);
     const newest = (await state.saves.last())?.place ?? 0;
-    return { history, file, tampered: tampering(file.lines, { ...history, last, newest }) };
+    const tampered = tampering(file.lines, { ...history, last, newest });
+    return { history, file, tampered, added: tampered.length > 0 || file.stranger ? undefined : await addedTo(parts) };
   };
   let seen = await look();
-  if (seen.tampered.length > 0) {
+  if (seen.tampered.length > 0 || seen.added) {
     // the file may have been written to, or turned over, while it was read
     const release = await state.claims.take("logs", "logs", { waitMs: 600_000, signal: parts.signal });
     try {
@@ -180,7 +197,7 @@ export async function verifyHistory(parts: LocalParts): Promise<{ history: Histo
       release();
     }
   }
-  const { history, file, tampered } = seen;
+  const { history, file, tampered, added } = seen;
   const stateIsWhole = history.tampered.length === 0;
   const findings = [
     ...history.tampered.map((one) =>
@@ -207,15 +224,33 @@ export async function verifyHistory(parts: LocalParts): Promise<{ history: Histo
       }),
     ),
   ];
-  if (file.stranger)
+  if (file.stranger) {
+    const { path, line } = file.stranger;
+    const stand = file.strangers === 1 ? "1 line of another program stands" : `${file.strangers} lines of another program stand`;
     findings.push(
       findingOf({
         ...file.stranger,
-        level: "warning",
         code: "E_LOG_FOREIGN",
-        what: `${plural(file.strangers, "line")} of another program ${file.strangers === 1 ? "stands" : "stand"} in the changelog behind ours`,
-        why: "Another program writes this file.",
-        next: "Give aftersave a changelog of its own: set memory_changelog in paths.json to another name.",
+        what: `${stand} in the changelog among or behind ours (${path}, ${file.strangers === 1 ? "" : "from "}line ${line}${file.strangers === 1 ? "" : " on"})`,
+        why: "Another program or a person wrote there. No data is at risk: the lines of the history stand, and the state has them.",
+        next:
+          "Run `aftersave doctor --fix`: the file is moved beside and written anew. If another program goes on writing this file, " +
+          "set memory_changelog in paths.json to another name.",
+      }),
+    );
+  }
+  if (added)
+    findings.push(
+      findingOf({
+        code: "E_LOG_FOREIGN",
+        path: added.path,
+        line: added.line,
+        what:
+          added.line === null
+            ? `the changelog ${added.path} has bytes besides its lines that nobody of ours wrote: other line ends, or a mark at its beginning`
+            : `something that nobody of ours wrote stands in the changelog (${added.path}, line ${added.line})`,
+        why: "Another program or a person wrote there. No data is at risk: the lines of the history stand, and the state has them.",
+        next: "Look at the file, then run `aftersave doctor --fix`: it is moved beside and written anew.",
       }),
     );
   for (const one of await state.evidence.list()) {
@@ -235,6 +270,20 @@ export interface ContentReport {
   readonly findings: readonly VerifyFinding[];
 }
 
+/** What brings back content that is nowhere here. */
+export const BRING_BACK =
+  "Run `aftersave restore --from TARGET` for each target that may hold it, or put it back from a backup and run `aftersave sweep`.";
+
+/** The lines of what keys hold by the history where no kept copy and no live file has it: there is no head to look at. */
+export async function* lostHeads({ state, places }: Pick<LocalParts, "state" | "places">): AsyncGenerator<Version> {
+  for await (const line of state.saves.headsAt(Number.MAX_SAFE_INTEGER, "")) {
+    if (line.sha256 === null || (await state.saves.head(line.file))) continue;
+    if ((await state.saves.headAt(line.file, Number.MAX_SAFE_INTEGER))?.version !== line.version) continue; // saved meanwhile
+    const digest = await digestOfFile(places.pathOf(line.file)).catch(() => undefined); // unreadable is not it
+    if (digest?.sha256 !== line.sha256) yield line;
+  }
+}
+
 /** Kept copies, live files, archive copies, and what is held aside. One that cannot be read never stops the others. */
 export async function verifyContent(parts: LocalParts): Promise<ContentReport> {
   const { state, places, heads, signal } = parts;
@@ -245,6 +294,18 @@ export async function verifyContent(parts: LocalParts): Promise<ContentReport> {
     signal?.throwIfAborted();
     files++;
     for (const found of await lookAtHead(parts, head)) add(found);
+  }
+  for await (const lost of lostHeads(parts)) {
+    const { file, version, sha256, timestamp } = lost;
+    add({
+      file,
+      version,
+      path: places.pathOf(file),
+      code: "E_CONTENT_GONE",
+      what: `what ${file} holds by the history (${version}, saved ${timestamp}) is not kept here`,
+      why: "It did not come when the memory was brought back or rebuilt, or it was removed together with the state.",
+      next: `${BRING_BACK} Its sha256 is ${sha256}.`,
+    });
   }
   for await (const copy of state.saves.archiveCopies()) {
     signal?.throwIfAborted();
@@ -263,7 +324,9 @@ export async function verifyContent(parts: LocalParts): Promise<ContentReport> {
         code: "E_ARCHIVE_CHANGED",
         what: `the archive copy ${key} ${digest ? "is no longer what was archived" : "is gone"}`,
         why: "Someone changed or removed it, or the disk is failing.",
-        next: `Bring it back from a target or a backup; its sha256 must be ${sha256}.`,
+        next: digest
+          ? `Move it away, then run \`aftersave restore --from TARGET\`; its sha256 must be ${sha256}.`
+          : `${BRING_BACK} Its sha256 must be ${sha256}.`,
       });
     } catch (error) {
       add(unreadable(error, `reading the archive copy ${key}`, about));

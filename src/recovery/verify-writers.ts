@@ -1,6 +1,7 @@
 /**
  * What other writers of this memory root told a target, against the history here. A state that was lost writes under a new
- * name: what it told before is then the one witness of a changelog that was written anew.
+ * name, or under its own one and knows nothing of it: what it told before is then the one witness of a changelog that was
+ * written anew.
  * @module
  */
 import { OWN_FOLDER, type Key } from "../core/key.ts";
@@ -26,12 +27,17 @@ interface ToldLine {
   readonly of: ChainLine;
 }
 
-/** The writers of this memory root but ourselves, each with the whole lines that it told and that are not ours, in the order of places. */
+/** The writers of this memory root but ourselves as far as the state knows what we told, each with the whole lines that it told and that are not ours, in the order of places. */
 async function othersLines({ state, to, call }: Omit<TargetParts, "whose">, history: History) {
   const { target } = to;
   const { id } = await state.segments.writer();
   const rootId = await state.saves.rootId();
-  const passed = new Set([id, ...((await state.getMeta(writtenOffName(to.name)))?.split("\n") ?? [])]);
+  // what our own name told is compared by `verifyTold`, unless the state that knew of it was lost
+  const { place: told } = await state.segments.reach(to.name, id);
+  const passed = new Set([
+    ...(told === null ? [] : [id]),
+    ...((await state.getMeta(writtenOffName(to.name)))?.split("\n") ?? []),
+  ]);
   const segments = new Map<string, Key[]>();
   for await (const { key, size } of target.list(`${OWN_FOLDER}/`, call)) {
     const [, writer, , segment] = ownParts.exec(key) ?? [];
@@ -94,7 +100,7 @@ export async function verifyWriters(
     }
     const isLonger = !isRewritten && place > history.last;
     // it wrote there before us: may be we ourselves, before our state was lost
-    const isFormer = host === ourHost && (weCame === null || (since !== null && since < weCame));
+    const isFormer = writer === id || (host === ourHost && (weCame === null || (since !== null && since < weCame)));
     if (!isRewritten && !isLonger && !isFormer) {
       ownWays.push({ writer, host, from: place });
       continue;

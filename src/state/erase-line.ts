@@ -117,6 +117,7 @@ function redactRow(
     file,
     version,
   );
+  if (was.details?.held && !details?.held) db.prepare("DELETE FROM held WHERE version = ?").run(version);
   if (base !== null) bases.set(base, file);
   if (row["details"] === null && details) decideAgain(db, { ...was, file, sha256, size, details }, apply);
   if (archived_as === undefined || !prior?.["sha256"]) return;

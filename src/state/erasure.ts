@@ -26,8 +26,18 @@ export interface OwedSwap extends Swap {
   readonly seq: number;
 }
 
-/** `remove`: it is removed for good. `look`: it is removed if it holds erased text. `history`: segments are told anew. */
-export type How = "remove" | "look" | "history";
+/**
+ * `remove`: it is removed for good. `look`: it is removed if it holds erased text. `history`: segments are told anew. `read`: it may be
+ * the only one that has a content which the erasure has not looked at yet; nothing is removed there before.
+ */
+export type How = "remove" | "look" | "history" | "read";
+
+/** Where a content may lie that could not be looked at. */
+export interface Unread {
+  readonly target: string;
+  readonly key: Key;
+  readonly code: ErrorCode;
+}
 
 /** What a target holds and shall not. */
 export interface OwedPlace {
@@ -52,6 +62,8 @@ export interface EraseStep {
   readonly jobs: readonly { readonly target: string; readonly key: Key }[];
   /** Keys of which nothing is to be known any more. */
   readonly forget: readonly Key[];
+  /** Archive copies of such keys that stay known: what they hold is yet to be looked at. */
+  readonly spare: readonly Key[];
   readonly body: string;
 }
 
@@ -69,9 +81,11 @@ export interface Erasure {
   copiesOf(key: Key): Promise<ArchiveCopy[]>;
   /** Every line that was erased. */
   erased(): AsyncIterable<Version>;
-  /** Unfinished erasures, oldest first. */
+  /** Unfinished erasures that can go on here, oldest first. */
   open(): Promise<{ readonly id: string; readonly body: string }[]>;
-  /** Durable when it resolves. */
+  /** Those that wait for a target: their body says so in `unread`, a list of `Unread`. Oldest first. */
+  waiting(): Promise<{ readonly id: string; readonly body: string }[]>;
+  /** Durable when it resolves. `body` is JSON. */
   note(id: string, body: string): Promise<void>;
   end(id: string): Promise<void>;
   /** Lines, rows, swaps, places and jobs, in one transaction. */
@@ -144,6 +158,22 @@ export function createErasure(db: Database, log: (log: "changes", line: string) 
     enqueueRows(db, [{ target, key, ...content, archive: kept["archive"] === 1, actor: actorOf() }], now);
   };
 
+  const unread = (target?: string): OwedPlace[] =>
+    db
+      .prepare(
+        `SELECT u.value ->> '$.target' AS target, u.value ->> '$.key' AS key, 'read' AS how, e.id AS erasure, u.value ->> '$.code' AS code
+           FROM erasures e, json_each(e.body, '$.unread') u ORDER BY target, key`,
+      )
+      .all()
+      .map(toPlace)
+      .filter((place) => target === undefined || place.target === target);
+
+  const begun = (waits: boolean) =>
+    db
+      .prepare("SELECT id, body FROM erasures WHERE (coalesce(json_array_length(body, '$.unread'), 0) > 0) = ? ORDER BY id")
+      .all(waits ? 1 : 0)
+      .map((row) => ({ id: String(row["id"]), body: String(row["body"]) }));
+
   return {
     async keys() {
       const rows = db
@@ -173,8 +203,10 @@ export function createErasure(db: Database, log: (log: "changes", line: string) 
       }
     },
     async open() {
-      const rows = db.prepare("SELECT id, body FROM erasures ORDER BY id").all();
-      return rows.map((row) => ({ id: String(row["id"]), body: String(row["body"]) }));
+      return begun(false);
+    },
+    async waiting() {
+      return begun(true);
     },
     async note(id, body) {
       db.transaction(() => note(id, body));
@@ -186,7 +218,7 @@ export function createErasure(db: Database, log: (log: "changes", line: string) 
         soil();
       });
     },
-    async commit(id, { lines, swaps, copies, revived, places, jobs, forget, body }, now) {
+    async commit(id, { lines, swaps, copies, revived, places, jobs, forget, spare, body }, now) {
       db.exec("PRAGMA secure_delete=ON");
       return db.transaction(() => {
         const made = lines.map((facts) => decideLine(db, facts, log));
@@ -205,7 +237,10 @@ export function createErasure(db: Database, log: (log: "changes", line: string) 
             ["archives", "file"],
             ["pruned_at", "key"],
           ] as const)
-            db.prepare(`DELETE FROM ${table} WHERE ${column} = ?`).run(key);
+            db.prepare(`DELETE FROM ${table} WHERE ${column} = ? AND key NOT IN (SELECT value FROM json_each(?))`).run(
+              key,
+              JSON.stringify(spare),
+            );
         addPlaces(places);
         for (const { key } of places) db.prepare("DELETE FROM masked WHERE key = ?").run(key);
         for (const { target, key } of jobs) enqueue(target, key, now);
@@ -243,10 +278,11 @@ export function createErasure(db: Database, log: (log: "changes", line: string) 
         target === undefined
           ? db.prepare("SELECT * FROM erasure_places ORDER BY target, key").all()
           : db.prepare("SELECT * FROM erasure_places WHERE target = ? ORDER BY key").all(target);
-      return rows.map(toPlace);
+      return [...rows.map(toPlace), ...unread(target)];
     },
     async owes(target, key) {
-      return db.prepare("SELECT 1 AS x FROM erasure_places WHERE target = ? AND key = ?").get(target, key) !== undefined;
+      const owed = db.prepare("SELECT 1 AS x FROM erasure_places WHERE target = ? AND key = ?").get(target, key);
+      return owed !== undefined || unread(target).some((place) => place.key === key);
     },
     async place(places) {
       db.transaction(() => addPlaces(places));

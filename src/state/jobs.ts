@@ -55,8 +55,8 @@ export interface Jobs {
   held(): Promise<{ readonly n: number; readonly oldest: number | null }>;
   /** Work that a rule, or an erasure, keeps here (`E_BLOCKED`, `E_ERASED`), oldest first. */
   blocked(): Promise<Job[]>;
-  /** The rules changed: what they kept here may be looked at again. Answers how much that is. */
-  unblock(): Promise<number>;
+  /** What kept it here changed: it may be looked at again. Answers how much that is. */
+  unblock(code: "E_BLOCKED" | "E_ERASED"): Promise<number>;
   /** The failed job waits until `failure.runAt`, unless newer content has taken its place meanwhile. */
   park(job: Job, failure: Failure): Promise<void>;
 }
@@ -146,14 +146,11 @@ export function createJobs(db: Database, now: () => number): Jobs {
         .all()
         .map(toJob);
     },
-    async unblock() {
+    async unblock(code) {
       return db.transaction(
         () =>
-          db
-            .prepare(
-              "UPDATE jobs SET state = 'pending', run_at = 0, can_pass = 1 WHERE state = 'failed' AND code IN ('E_BLOCKED', 'E_ERASED')",
-            )
-            .run().changes,
+          db.prepare("UPDATE jobs SET state = 'pending', run_at = 0, can_pass = 1 WHERE state = 'failed' AND code = ?").run(code)
+            .changes,
       );
     },
     async park(job, failure) {

@@ -42,6 +42,9 @@ export function createRestore({ database: db, relaxed, log }: Parts): Restore {
   const restoreLine = ({ version: v, base }: Line) => {
     insertVersion(db, v, base);
     if (v.archived_as === null || v.prev_sha256 === null) return;
+    const there = db.prepare("SELECT sha256, base FROM archives WHERE key = ?").get(v.archived_as);
+    // no copy is ever written over: one that is known stays what it was recorded as, whatever a later line says of it
+    if (there && (there["base"] !== null || there["sha256"] !== v.prev_sha256)) return;
     const prior = db
       .prepare("SELECT size, base FROM versions WHERE file = ? AND sha256 = ? AND place < ? ORDER BY place DESC LIMIT 1")
       .get(v.file, v.prev_sha256, v.place);

@@ -66,7 +66,10 @@ describe("aftersave erase", () => {
     expect(again).toMatchObject({ code: 5, answer: { error: { code: "E_ERASED" } } });
     const list = await ask(["erase", "--list"], at);
     expect(list.answer).toMatchObject([{ erasure: answer["erasure"], by: "match", pending: 0 }]);
-    const lifted = await ask(["erase", "--lift", String(answer["erasure"]).slice(-6)], at);
+    for (const flag of ["--json", "--quiet", "--debug"])
+      expect(await run(["erase", "--list", flag], at), flag).toMatchObject({ code: 0 });
+    expect((await run(["erase", "--list", "--yes"], at)).code).toBe(2);
+    const lifted = await ask(["erase", "--lift", String(answer["erasure"]).slice(-6), "--root", root], at);
     expect(lifted.code).toBe(0);
     expect((await ask(["erase", "--list"], at)).answer).toEqual([]);
   });

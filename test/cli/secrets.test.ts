@@ -83,6 +83,17 @@ suite("a file with a secret", () => {
     expect(mirrored(root, "Meta/a.txt")).toBe(TEXT);
   });
 
+  test("is not repeated where it is given in place of its fingerprint", async () => {
+    const root = makeRoot({});
+    await run(["append", "Meta/a.txt", TEXT], { cwd: root });
+    for (const args of [["--json"], []]) {
+      const { code, stdout, stderr } = await run(["secrets", "allow", TOKEN, ...args], { cwd: root });
+      expect(code).toBe(2);
+      expect(stdout + stderr).toMatch(/fingerprint/);
+      expect(stdout + stderr).not.toContain(TOKEN);
+    }
+  });
+
   test("may be kept here for good", async () => {
     const root = makeRoot({});
     await run(["append", "Meta/a.txt", TEXT], { cwd: root });

@@ -150,6 +150,8 @@ it("says when the history begins, and what was never saved", async () => {
   expect(await codeOf(memory.show("Meta/none.txt", { version: "-0" }))).toBe("E_VERSION");
   expect(await codeOf(memory.show("Meta/a.txt", { version: "ZZZZ" }))).toBe("E_VERSION");
   expect(await codeOf(memory.show("Meta/a.txt", { version: "-2" }))).toBe("E_VERSION");
+  expect(await codeOf(memory.show("Meta/a.txt@NOPE1"))).toBe("E_VERSION");
+  expect(await codeOf(memory.show("Meta/none.txt@NOPE1"))).toBe("E_NOT_FOUND");
   expect(await codeOf(memory.show("Meta/a.txt", { version: "-0", at: new Date() }))).toBe("E_USAGE");
   expect(await codeOf(memory.show("Meta/a.txt", { at: "soon" }))).toBe("E_USAGE");
   const other = await memory.append("Meta/c.txt", "it\n");

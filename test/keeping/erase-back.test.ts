@@ -1,5 +1,5 @@
 // Erased text that comes back from outside: a file that someone copied back, a mirror that was restored.
-import { cpSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { makeRoot } from "../recovery/root.ts";
@@ -36,6 +36,9 @@ describe("what was copied back", () => {
       blocked_list: [{ notes: expect.stringMatching(/Erase it again/) }],
     });
     expect(memory.check(status)).toBe(5);
+    const next = await root.open(); // the next command is a process of its own
+    expect(next.check(await next.status())).toBe(5);
+    await next.close();
     expect(await memory.secrets()).toEqual([]);
 
     await memory.erase({ match: SECRET });
@@ -43,6 +46,28 @@ describe("what was copied back", () => {
     expectGone(root.path, SECRET);
     expect(await memory.status()).toMatchObject({ blocked: 0, failed: 0, pending: 0 });
     await memory.liftErasure(erasure ?? "");
+  });
+
+  it("is held no more when it was erased again, and blocked by one erasure only", async () => {
+    const root = makeRoot();
+    const memory = await root.open();
+    await memory.append("Meta/n.txt", `one ${SECRET}\n`);
+    await memory.erase({ match: SECRET });
+    await memory.flush();
+    writeFileSync(root.at("Data/Meta/n.txt"), `again ${SECRET}\n`);
+    await memory.sweep();
+    expect((await memory.status()).held).toBe(1);
+    await memory.erase({ match: SECRET });
+    await memory.flush();
+    const settled = { held: 0, held_uploads: 0, blocked: 0, pending: 0 };
+    expect(await memory.status()).toMatchObject(settled);
+    expect(await memory.erasures()).toHaveLength(1);
+    expect(readFileSync(root.at("mirror/Drive/MemoryVDB/Meta/n.txt"), "utf8")).toBe("again [erased]\n");
+    await memory.close();
+    rmSync(root.state); // what the lines say is the same
+    const again = await root.open();
+    await again.flush();
+    expect(await again.status()).toMatchObject(settled);
   });
 
   it("goes when the erasure was a mistake and is lifted", async () => {

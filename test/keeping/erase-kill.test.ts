@@ -1,6 +1,7 @@
 /** An erasure that dies at any step leaves what it had not begun, and the next one who opens the memory finishes it. */
 import { readFileSync } from "node:fs";
 import { expect, it } from "vitest";
+import { codeOf } from "../memory/root.ts";
 import { children } from "../recovery/children.ts";
 import { linesOf, expectChain, makeRoot } from "../recovery/root.ts";
 import { expectGone } from "./erase-root.ts";
@@ -73,4 +74,19 @@ it.each(["marked", "prepared", "committed", "swapped", "logs", "places"])("of a 
   const lines = await linesOf(root.changelog);
   await expectChain(root.changelog, lines.length);
   expect((await memory.verify({ target: "drive" })).findings).toEqual([]);
+});
+
+it.each(["Meta/A.txt", SECRET])("the same again, of %s, goes on where the killed one was", async (text) => {
+  const { root } = await setUp();
+  const [killed] = await children([["../keeping/erase.child.ts", root.path, "loose", "1", text]]);
+  expect(killed?.signal, killed?.stderr).toBe("SIGKILL");
+  const memory = await root.open();
+  const { erasing } = await memory.status();
+  expect(erasing).toBeGreaterThan(0);
+  const wish = text === SECRET ? { match: text } : { key: text };
+  const copies = expect.arrayContaining([expect.objectContaining({ where: "drive", outcome: "removed" })]) as unknown;
+  expect(await memory.erase(wish)).toMatchObject({ resumed: true, pending: 0, lines: 0, copies });
+  expect((await memory.status()).erasing).toBe(0);
+  expect(await memory.erasures()).toHaveLength(1);
+  if (text !== SECRET) expect(await codeOf(memory.erase(wish))).toBe("E_NOT_FOUND");
 });

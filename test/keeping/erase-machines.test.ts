@@ -123,3 +123,20 @@ describe("another machine of the same memory", () => {
     expect(await codeOf(b.append("Meta/B.txt", "more\n"))).toBe("accepted");
   });
 });
+
+it("what two machines redacted alike or each for itself is known to the other as its own", async () => {
+  const { a, b } = await twoMachines(true);
+  await b.append("Meta/B.txt", `b says ${SECRET}\n`);
+  await b.flush();
+  await a.erase({ match: SECRET });
+  await a.flush();
+  await b.erase({ match: SECRET });
+  await b.flush();
+  const { findings } = await a.verify({ target: "drive" });
+  expect(findings.map(({ code, file }) => `${code} ${file}`)).not.toContain("E_TARGET_CORRUPT Meta/B.txt");
+  const outcomes: string[] = [];
+  await a.append("Meta/B.txt", "a goes on\n");
+  await a.flush({ onOutcome: ({ file, notes }) => outcomes.push(`${file}: ${notes}`) });
+  expect(outcomes.join("\n")).not.toMatch(/someone else/);
+  expect(outcomes.join("\n")).toMatch(/Meta\/B.txt: another machine of yours/);
+});

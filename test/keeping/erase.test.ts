@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import type { AftersaveError } from "../../src/core/errors.ts";
 import { codeOf } from "../memory/root.ts";
 import { anySeed, seededRandom } from "../../src/testing/random.ts";
 import { clockAt, expectChain, linesOf, makeRoot } from "../recovery/root.ts";
@@ -334,4 +335,23 @@ describe("what waits, what was pruned, what was put aside", () => {
     expect((await rebuilt.verify()).findings).toEqual([]);
     expectGone(root.path, SECRET);
   });
+});
+
+it("of a chat says how many versions it could not know to be of it", async () => {
+  const root = makeRoot();
+  const memory = await root.open();
+  await memory.append("Meta/A.txt", "token-one, said by the chat\nBETA-private, said by it too\n", { chat_name: "cz" });
+  await memory.append("Meta/B.txt", "something else of the same chat\n", { chat_name: "cz" });
+  await memory.erase({ match: "token-one" });
+  const named = (remains: readonly { what: string; cure: string }[]) =>
+    remains.find(({ what }) => what.includes("erased in part before"));
+  expect(named((await memory.erase({ chat: "cz" }, { dry_run: true })).remains)?.what).toMatch(/^1 version /);
+  const { remains } = await memory.erase({ chat: "cz" });
+  expect(named(remains)).toMatchObject({
+    what: expect.stringMatching(/^1 version /),
+    cure: expect.stringMatching(/by its version/),
+  });
+  expect(await memory.erase({ chat: "cz" }).catch((error: unknown) => (error as AftersaveError).hint)).toMatch(
+    /erased in part before/,
+  );
 });

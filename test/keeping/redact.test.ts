@@ -6,6 +6,9 @@ import { createFingerprints, formsOf, printsOf } from "../../src/keeping/tombsto
 import { anySeed, seededRandom } from "../../src/testing/random.ts";
 
 const key = "Meta/A.txt" as Key;
+const TRICKY = `Zoë & Co said "a/b" isn't < c`;
+const ascii = (text: string) =>
+  text.replace(/[\u0080-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
 const find = (text: string, piece: string) => {
   const start = Buffer.from(text).indexOf(piece);
   return { start, end: start + Buffer.byteLength(piece) };
@@ -79,6 +82,41 @@ describe("fingerprints", () => {
     expect(forms).toContain('Zoë said \\"hi\\"\\n');
     expect(forms).toContain('Zoë said "hi"\r\n');
     expect(forms).toContain('Zoe\u0308 said "hi"\n');
+  });
+
+  it.each([
+    ["JSON in a JSON string", JSON.stringify(JSON.stringify({ x: TRICKY }))],
+    ["the same from a writer of ASCII", JSON.stringify(ascii(JSON.stringify({ x: TRICKY })))],
+    ["hex digits in capitals", '"' + ascii(JSON.stringify(TRICKY).slice(1, -1)).replace("u00eb", "u00EB") + '"'],
+    ["PHP", ascii(JSON.stringify(TRICKY)).replaceAll("/", "\\/")],
+    ["PHP with JSON_UNESCAPED_UNICODE", JSON.stringify(TRICKY).replaceAll("/", "\\/")],
+    ["Go", JSON.stringify(TRICKY).replace("&", "\\u0026").replace("<", "\\u003c")],
+    ["Gson", JSON.stringify(TRICKY).replace("&", "\\u0026").replace("<", "\\u003c").replace("'", "\\u0027")],
+    [".NET", '"Zo\\u00EB \\u0026 Co said \\u0022a/b\\u0022 isn\\u0027t \\u003C c"'],
+  ])("of a text find it as JSON has it: %s", (_, written) => {
+    const prints = createFingerprints(randomBytes(32));
+    let read: unknown = JSON.parse(written);
+    if (typeof read === "string" && read.startsWith("{")) read = (JSON.parse(read) as { x: unknown }).x;
+    expect(read).toBe(TRICKY);
+    const { find } = prints.finder(formsOf(TRICKY).map((form) => prints.ofText(form)));
+    const [found, ...more] = find(Buffer.from(`before ${written} behind`), null);
+    expect(more).toEqual([]);
+    expect((found?.end ?? 0) - (found?.start ?? 0)).toBeGreaterThanOrEqual(written.length - 20);
+    expect(formsOf(TRICKY).length).toBeLessThan(80);
+    expect(formsOf("D-7788 of Q").length).toBeLessThan(20);
+  });
+
+  it("of what versions brought find its lines in JSON too", () => {
+    const prints = createFingerprints(randomBytes(32));
+    const bytes = Buffer.from(`${TRICKY}\nplain words that are long enough\n`);
+    const made = printsOf(prints, bytes, [{ start: 0, end: bytes.length }], key);
+    expect(made.filter(({ json }) => !json)).toHaveLength(2);
+    for (const written of [JSON.stringify(bytes.toString()), ascii(JSON.stringify(bytes.toString()))].map((text) =>
+      Buffer.from(text),
+    ))
+      expect(String(redact(written, prints.finder(made).find(written, "Meta/B.json" as Key)).content)).toBe(
+        '"[erased]\\n[erased]\\n"',
+      );
   });
 
   it("of a text find it in addresses and in base64, wherever it begins there", () => {

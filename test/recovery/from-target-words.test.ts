@@ -1,5 +1,5 @@
 /** What `restore --from` tells people: true words, and the exit code that goes with them. */
-import { mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { ask, makeRoot, run } from "../cli/program.ts";
@@ -117,5 +117,32 @@ describe("restore --from", () => {
     expect(done.stdout).toMatch(/stays {5}Meta\/N\.txt of .*: its bytes are the first 5 of Archive\/Meta\/N_/);
     expect(done.stdout).not.toContain("come as new versions");
     expect(done.stdout).toContain("2 versions with content that is nowhere else in the history stay behind");
+  });
+
+  test("a copy with junk behind it: what came is not said to be not taken", async () => {
+    const { there, bare } = await mirrored();
+    appendFileSync(join(there, "Meta/N.txt"), "junk");
+    const root = bare();
+    const done = await restore(root, "--yes");
+    expect(readFileSync(join(root, "Data/Meta/N.txt"), "utf8")).toBe("one");
+    expect([done.code, done.stdout]).toEqual([0, expect.not.stringContaining("not taken")]);
+    expect(done.stdout).toMatch(/differs .*Meta\/N\.txt: what the history says is here/);
+    const again = await restore(root, "--yes");
+    expect([again.code, again.stdout + again.stderr]).toEqual([0, expect.not.stringContaining("not taken")]);
+  });
+
+  test("a refused last line of the history: exit 3", async () => {
+    const { there, bare } = await mirrored();
+    const segment = readdirSync(join(there, ".aftersave"), { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(".jsonl"))
+      .toSorted()
+      .at(-1)!;
+    const path = join(there, ".aftersave", segment);
+    const lines = readFileSync(path, "utf8").split("\n");
+    const last = lines.length - 2;
+    writeFileSync(path, lines.with(last, lines[last]!.replace(/"size":\d+/, '"size":999')).join("\n"));
+    const done = await restore(bare(), "--yes");
+    expect(done.stdout).toContain("refused ");
+    expect(done.code).toBe(3);
   });
 });

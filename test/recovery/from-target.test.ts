@@ -588,7 +588,7 @@ describe("where something is here already", () => {
 
     place.edit("c.txt" as Key, "a stranger's");
     expect((await memory.restoreFrom("drive", { prefix: "c.txt" })).missing).toMatchObject([
-      { file: "c.txt", why: "other", version: null },
+      { file: "c.txt", why: "covered", version: null },
     ]);
     expect(readFileSync(root.at("Data/c.txt"), "utf8")).toBe("c");
   });

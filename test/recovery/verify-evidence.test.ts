@@ -1,6 +1,7 @@
 /** Evidence of tampering with the changelog outlives whatever command runs first; a crash or a power cut is none. */
 import { appendFileSync, cpSync, existsSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import type { Key } from "../../src/core/key.ts";
 import { chain, changelogLine, type Version } from "../../src/core/version.ts";
 import { parseChangelogLine } from "../../src/logs/verify.ts";
 import type { Memory } from "../../src/open.ts";
@@ -19,10 +20,10 @@ async function save(root: Root, saves = 6): Promise<void> {
 }
 
 /** The next line, as someone who knows the format would write it. */
-function forged(lines: readonly string[]): string {
+function forged(lines: readonly string[], says: Partial<Version> = {}): string {
   const last = parseChangelogLine(JSON.parse(lines.at(-1)!)) as Version;
   const { place: _, prev: __, sum: ___, salt: ____, commitment: _____, ...facts } = last;
-  const next = { ...facts, version: "01KZZZZZZZZZZZZZZZZZZZZZZZ", chat_name: "Mallory", archived_as: null };
+  const next = { ...facts, version: "01KZZZZZZZZZZZZZZZZZZZZZZZ", chat_name: "Mallory", archived_as: null, ...says };
   return changelogLine(chain(next, last.place + 1, last.sum, last.salt!));
 }
 
@@ -223,6 +224,97 @@ describe("a state that was put together again", () => {
     expect(third.notices[0]).toMatch(/was damaged/);
     expect((await told(third)).map(({ what }) => what)).toContainEqual(expect.stringMatching(/was removed/));
   });
+});
+
+describe("a forged line with a right sum behind the end", () => {
+  const cases: Record<string, Partial<Version>> = {
+    "a key out of the data folder": { file: "../../esc/pwn.txt" as Key },
+    "a copy out of it": { archived_as: "../../esc/secret.txt" as Key },
+    "a copy in the place of a memory file": { archived_as: "Meta/notes.md" as Key },
+    "our own folder": { file: ".aftersave/state.db" as Key },
+  };
+  it.each(Object.entries(cases))("that names %s is not taken over, nor what follows it", async (_, says) => {
+    const root = makeRoot();
+    await save(root);
+    const first = forged(linesOf(root), says);
+    const second = forged([first], { version: "01KZZZZZZZZZZZZZZZZZZZZZZY" });
+    appendFileSync(root.changelog, `${first}\n${second}\n`);
+    const memory = await root.open();
+    expect(memory.notices).toEqual([]);
+    expect((await memory.verify()).findings).toMatchObject([{ level: "error", place: 7, line: 7 }]);
+    expect((await memory.verify()).history.lines).toBe(6);
+    await memory.flush();
+    expect(Object.keys(root.files("mirror")).filter((path) => /pwn|secret/.test(path))).toEqual([]);
+    await memory.append("Core/other.txt", "x");
+    expect(await told(memory)).not.toEqual([]);
+    await memory.close().catch(() => undefined);
+    rmSync(root.at(".aftersave"), { recursive: true }); // also where the file alone is left
+    const again = await root.open();
+    await again.flush();
+    expect(Object.keys(root.files("mirror")).filter((path) => /pwn|secret/.test(path))).toEqual([]);
+  });
+
+  it("does not make an archive copy another one than it was recorded as", async () => {
+    const root = makeRoot();
+    const memory = await root.open();
+    await memory.append("Meta/notes.md", "one");
+    const { archived_as } = await memory.replace("Meta/notes.md", "two");
+    await memory.append("Core/other.txt", "other");
+    await memory.close();
+    const before = parseChangelogLine(JSON.parse(linesOf(root)[1]!)) as Version;
+    const says = { file: "Core/other.txt" as Key, archived_as, prev_sha256: "ab".repeat(32) };
+    appendFileSync(root.changelog, `${forged(linesOf(root), says)}\n`);
+    const again = await root.open();
+    const found = (await again.verify()).findings.filter(({ code }) => code === "E_ARCHIVE_CHANGED");
+    expect(found).toEqual([]);
+    expect(before.archived_as).toBe(archived_as);
+  });
+});
+
+describe("doctor --fix", () => {
+  const insert = (root: Root, at: number, bytes: Buffer) => {
+    const lines = textOf(linesOf(root).slice(0, at));
+    const rest = textOf(linesOf(root).slice(at));
+    writeFileSync(root.changelog, Buffer.concat([Buffer.from(lines), bytes, Buffer.from(rest)]));
+  };
+  const cases: Record<string, (root: Root) => void> = {
+    "bytes that are no text in the middle": (root) => insert(root, 3, Buffer.from("hello \xff\xfe\n", "latin1")),
+    "a line of another program in the middle": (root) => insert(root, 3, Buffer.from('{"note":"not ours"}\n')),
+    "a line of another program at the end": (root) => insert(root, 6, Buffer.from('{"note":"not ours"}\n')),
+    "a forged line that is refused at the end": (root) =>
+      insert(root, 6, Buffer.from(`${forged(linesOf(root), { file: "../x" as Key })}\n`)),
+    "an unfinished line at the end": (root) => insert(root, 6, Buffer.from('{"partial":')),
+    "other line ends": (root) => writeFileSync(root.changelog, readFileSync(root.changelog, "utf8").replaceAll("\n", "\r\n")),
+  };
+  const both = Object.keys(cases).flatMap((name) => [true, false].map((saved) => [name, saved] as const));
+  it.each(both)(
+    "writes the changelog anew that holds %s, and keeps what stood there (a save came first: %s)",
+    async (name, saved) => {
+      const root = makeRoot();
+      await save(root);
+      const before = linesOf(root);
+      cases[name]!(root);
+      const stood = readFileSync(root.changelog);
+      const memory = await root.open();
+      if (saved) await memory.append("Core/other.txt", "x");
+      await memory.status();
+      expect((await told(memory)).length).toBeGreaterThan(0);
+      const plain = readFileSync(root.changelog);
+      await memory.doctor();
+      expect(readFileSync(root.changelog)).toEqual(plain);
+      await memory.doctor({ fix: true });
+      await memory.doctor({ fix: true }); // what the first one noticed itself
+      expect((await memory.verify()).findings).toEqual([]);
+      await memory.append("Core/more.txt", "y");
+      await memory.status();
+      expect((await memory.verify()).findings).toEqual([]);
+      const ours = linesOf(root).map((line) => line.replace(/\r$/, "")); // a save lets other line ends stand, and tells of them
+      expect(ours.slice(0, 6)).toEqual(before);
+      expect(linesOf(root)).toHaveLength(saved ? 8 : 7);
+      const beside = `${root.changelog}.before-aftersave`;
+      if (!saved) expect(readFileSync(beside)).toEqual(stood);
+    },
+  );
 });
 
 describe("no tampering", () => {

@@ -250,7 +250,13 @@ describe("the history at a target", () => {
   });
 });
 
-describe("a state that was lost: what its former writer told is compared too", () => {
+const LOST = ["the whole folder", "the state file alone, and the writer's name is kept"] as const;
+
+describe.each(LOST)("a state that was lost (%s): what its former writer told is compared too", (what) => {
+  const lose = (root: Root) => {
+    if (what === LOST[0]) rmSync(root.at(".aftersave"), { recursive: true });
+    else for (const end of ["", "-wal", "-shm"]) rmSync(`${root.state}${end}`, { force: true });
+  };
   const CHANGED = { chat_name: "Mallory" };
   const id = () => ulid(Date.parse("2026-01-02T00:00:00Z"));
   /** Loses the state, and writes the changelog from its third line on as `forge` has it, with fresh sums. */
@@ -262,7 +268,7 @@ describe("a state that was lost: what its former writer told is compared too", (
     const lines = forge(all).map(
       (v, at) => (before = at < 2 ? v : chain(factsOf(v), at + 1, before?.sum ?? null, v.salt!)), // the first two are as they were
     );
-    rmSync(root.at(".aftersave"), { recursive: true });
+    lose(root);
     writeFileSync(root.changelog, lines.map((v) => `${changelogLine(v)}\n`).join(""));
     return { root, place, memory: await root.open(options) };
   }
@@ -312,7 +318,7 @@ describe("a state that was lost: what its former writer told is compared too", (
           v.salt!,
         )),
     );
-    rmSync(root.at(".aftersave"), { recursive: true });
+    lose(root);
     writeFileSync(root.changelog, forged.map((v) => `${changelogLine(v)}\n`).join(""));
     expect(await wrongs(await root.open(options))).toMatchObject([{ code: "E_LOG_ALTERED" }, { code: "E_TARGET_IN_USE" }]);
   });

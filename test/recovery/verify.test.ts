@@ -202,11 +202,30 @@ describe("the changelog file", () => {
     expect(more).toEqual([]);
   });
 
-  it("lines of another program behind ours are a warning", async () => {
+  it("a line of another program in the middle or behind ours is an error that names where it stands", async () => {
+    for (const at of [4, 10]) {
+      const { root, options } = await ten();
+      write(root, linesOf(root).toSpliced(at, 0, '{"note":"not ours"}'));
+      const memory = await root.open(options);
+      const what = expect.stringMatching(new RegExp(`, line ${at + 1}\\)$`)) as string;
+      expect(await memory.verify()).toMatchObject({
+        ok: false,
+        findings: [{ code: "E_LOG_FOREIGN", level: "error", line: at + 1, what }],
+      });
+    }
+  });
+
+  it.each<[string, (text: string) => string, number | null]>([
+    ["an unfinished line behind the last one", (text) => `${text}{"partial":`, 11],
+    ["blank lines behind the last one", (text) => `${text}\n\n`, 11],
+    ["a blank line in the middle", (text) => text.replace("\n", "\n\n"), 2],
+    ["other line ends", (text) => text.replaceAll("\n", "\r\n"), null],
+    ["a byte order mark", (text) => `\uFEFF${text}`, null],
+  ])("%s is seen before the next save notices it", async (_, change, line) => {
     const { root, options } = await ten();
-    write(root, [...linesOf(root), '{"note":"not ours"}']);
+    writeFileSync(root.changelog, change(readFileSync(root.changelog, "utf8")));
     const memory = await root.open(options);
-    expect(await memory.verify()).toMatchObject({ ok: true, findings: [{ code: "E_LOG_FOREIGN", level: "warning", line: 11 }] });
+    expect(await memory.verify()).toMatchObject({ ok: false, findings: [{ code: "E_LOG_FOREIGN", level: "error", line }] });
   });
 });
 

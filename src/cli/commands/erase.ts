@@ -64,8 +64,8 @@ export function define(command: Command, cli: Cli): void {
 }
 
 /** `--list` and `--lift` erase nothing: whoever says what to erase beside them believes that they do. */
-function alone(what: string | undefined, { list: _, lift: __, ...rest }: Flags): void {
-  if (what === undefined && Object.values(rest).every((flag) => flag === undefined || flag === false)) return;
+function alone(what: string | undefined, { chat, session, match, reason, dryRun, yes }: Flags): void {
+  if ([what, chat, session, match, reason, dryRun, yes].every((flag) => flag === undefined || flag === false)) return;
   throw new AftersaveError("E_USAGE", "--list and --lift stand alone: nothing was erased", {
     hint: "Leave the rest out, or leave them out to erase.",
   });
@@ -152,9 +152,26 @@ function say(done: Forgotten, out: Output): string {
     ...(remains.length > 0 ? ["What this does not reach:"] : []),
     ...remains.map(({ what, why, cure }) => `  ${out.paint("yellow", what)}: ${why}. ${cure}`),
   ];
+  if (done.resumed)
+    return [
+      `It was erased here before; an erasure is under way for what targets may have of it:`,
+      ...listed(copies.map((copy) => sayCopy(copy, out))),
+      ...(dry_run ? [] : [done.pending > 0 ? out.paint("yellow", sayPending(done)) : "That is done now."]),
+      ...retained(copies),
+      ...unreached,
+    ].join("\n");
   const blocks = erasure === null ? [] : [`It may not come back: erasure ${shortened([erasure])(erasure)}.`];
   if (lines === 0 && files.length === 0 && copies.every(({ what }) => what === "state"))
     return ["It stands in no file, version, archive copy or log that is kept here.", ...unreached, ...blocks].join("\n");
+  const isOwed = !dry_run && lines === 0 && files.length === 0 && done.pending > 0;
+  if (isOwed)
+    return [
+      out.paint("yellow", "Nothing was erased here yet. What targets may have of it is owed:"),
+      ...listed(copies.map((copy) => sayCopy(copy, out))),
+      out.paint("yellow", sayPending(done)),
+      ...unreached,
+      ...(done.by === "match" ? blocks : []), // what a chat said is not known before it is read
+    ].join("\n");
   return [
     dry_run ? `${out.paint("red", "would erase")} ${sum}:` : `${out.paint("red", "erased")} ${sum}:`,
     ...listed(copies.map((copy) => sayCopy(copy, out))),

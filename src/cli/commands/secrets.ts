@@ -56,13 +56,10 @@ async function allow(fingerprint: string, memory: Memory, cli: Cli): Promise<voi
   const known = (await memory.secrets()).flatMap(({ findings }) => findings.map((finding) => finding.fingerprint));
   const allowed = memory.config.secrets.allowed.includes(fingerprint);
   if (!allowed && !known.includes(fingerprint))
-    throw new AftersaveError(
-      "E_USAGE",
-      `no file that is kept here has a finding with the fingerprint ${JSON.stringify(fingerprint)}`,
-      {
-        hint: "`aftersave secrets` lists them.",
-      },
-    );
+    // what was given is not repeated: it may be the secret itself
+    throw new AftersaveError("E_USAGE", "no file that is kept here has a finding with this fingerprint", {
+      hint: "`aftersave secrets` lists them: a fingerprint is 16 hex digits, and never the value itself.",
+    });
   const { allowFingerprint } = await import("../../config/allow.ts");
   const added = !allowed && (await allowFingerprint(memory.config.file, fingerprint));
   await uploadInBackground(cli, memory);
