@@ -2,7 +2,7 @@ import { defineConfig } from "tsdown";
 import { licences } from "./scripts/licences.ts";
 
 /** SDKs that users install themselves, for the targets that need one (`peerDependencies`, all optional). */
-const optional = [/^@aws-sdk\//, /^webdav$/, /^@octokit\//, /^@huggingface\//];
+const optional = [/^@aws-sdk\//, /^webdav$/, /^@octokit\//];
 
 /** What users install: one bundle with lazy chunks. Only what cannot be bundled (native SQLite) stays a dependency. */
 export default defineConfig({

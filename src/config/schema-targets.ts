@@ -85,7 +85,9 @@ const dropbox = z.strictObject({
   type: z.literal("dropbox"),
   ...common,
   app_key: z.string().min(1).optional().describe("Key of your Dropbox app, with which `connect` signs in."),
-  token_file: path().default("dropbox_token.json").describe("What `connect` stores. DROPBOX_TOKEN in the environment comes before it."),
+  token_file: path()
+    .default("dropbox_token.json")
+    .describe("What `connect` stores. DROPBOX_TOKEN in the environment comes before it."),
   api_url: url().default("https://api.dropboxapi.com/").describe("Address of the API, for proxies and tests."),
   content_url: url().default("https://content.dropboxapi.com/").describe("Address that takes and gives content."),
 });
