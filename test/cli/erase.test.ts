@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { ask, makeRoot, put, read, run } from "./program.ts";
@@ -31,6 +31,23 @@ describe("aftersave erase", () => {
     expect(saying(root, SECRET).length).toBeGreaterThan(1);
     const dry = await ask(["erase", "--match", SECRET, "--dry-run"], at);
     expect(dry).toMatchObject({ code: 0, answer: { dry_run: true, erasure: null, redacted: 1 } });
+  });
+
+  it("owes a disk that is not there, and flush says so until it is", async () => {
+    const root = makeRoot({ targets: { usb: { type: "folder", enabled: true, path: "./usb" } } });
+    mkdirSync(join(root, "usb"));
+    const at = { cwd: root };
+    await run(["append", "Meta/A.txt", `${SECRET}\n`], at);
+    expect(await run(["flush"], at)).toMatchObject({ code: 0 });
+    renameSync(join(root, "usb"), join(root, "away"));
+    expect(await run(["erase", "--match", SECRET, "--yes"], at)).toMatchObject({ code: 3 });
+    expect(await run(["flush"], at)).toMatchObject({
+      code: 1,
+      stdout: expect.stringContaining("may still have what was erased"),
+    });
+    renameSync(join(root, "away"), join(root, "usb"));
+    expect(await ask(["flush"], at)).toMatchObject({ code: 0, answer: { erasing: 0 } });
+    expect(saying(root, SECRET)).toEqual([]);
   });
 
   it("says which of two is meant where a file is named as a version is", async () => {

@@ -34,7 +34,7 @@ async function flush(jobs: number, outcomes: readonly Outcome[], blind = false) 
       config: { targets: [] },
       async status() {
         if (asked++ > 0 && blind) throw full;
-        return { pending: asked > 1 ? left : jobs, failed: 0, blocked: 0, held_uploads: 0 };
+        return { pending: asked > 1 ? left : jobs, failed: 0, blocked: 0, held_uploads: 0, erasing: 0 };
       },
       async flush({ onOutcome }: DrainOptions) {
         for (const each of outcomes) onOutcome?.(each);
@@ -61,7 +61,7 @@ test.each([false, true])(
   async (blind) => {
     const done = [outcome("a", "success"), outcome("b", "fail")];
     const { answers, told, exit } = await flush(5, done, blind);
-    expect(answers).toEqual([{ uploaded: 1, skipped: 0, failed: 1, pending: 3, held: 0, error }]);
+    expect(answers).toEqual([{ uploaded: 1, skipped: 0, failed: 1, pending: 3, held: 0, erasing: 0, error }]);
     expect(exit).toBe(3);
     expect(told).toContain("the disk is full\n  Free some space.\n  (E_NO_SPACE)");
     expect(told).not.toContain("Nothing was changed");
@@ -70,7 +70,7 @@ test.each([false, true])(
 
 test("when nothing was uploaded the error's own exit code counts", async () => {
   expect(await flush(2, [])).toMatchObject({
-    answers: [{ uploaded: 0, skipped: 0, failed: 0, pending: 2, held: 0, error }],
+    answers: [{ uploaded: 0, skipped: 0, failed: 0, pending: 2, held: 0, erasing: 0, error }],
     exit: 1,
   });
 });

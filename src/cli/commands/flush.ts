@@ -10,19 +10,20 @@ import { tell } from "../report.ts";
 import { warnOfOpenToken } from "../token-mode.ts";
 import { plural } from "../words.ts";
 
-/** `pending`: unfinished, and not among those that failed in this run. `held`: waits for a person's decision. */
+/** `pending`: unfinished, and not among those that failed in this run. `held`: waits for a person's decision. `erasing`: places that may still have what was erased. */
 interface Counts {
   readonly uploaded: number;
   readonly skipped: number;
   readonly failed: number;
   readonly pending: number;
   readonly held: number;
+  readonly erasing: number;
 }
 
 export function define(command: Command, cli: Cli): void {
   exits(command.description("Uploads all that is pending, now, also what failed before. Ctrl-C stops between two pieces."), {
     0: "nothing is left that failed",
-    1: "nothing could be uploaded",
+    1: "nothing could be uploaded, or a target could not be made to forget what was erased",
     2: "wrong usage or configuration; nothing was changed",
     3: "some was uploaded, some failed or is left",
     4: "not signed in at the target",
@@ -53,7 +54,8 @@ export function define(command: Command, cli: Cli): void {
     if (stopped) tell(stopped, cli, false);
     const left = signal.aborted && counts.pending > 0 ? [{ status: "interrupted" }] : [];
     const held = Array.from({ length: counts.held }, () => ({ status: "held" }));
-    const ended = [...outcomes.filter(({ status }) => status !== "held"), ...left, ...held];
+    const owed = counts.erasing > 0 ? [{ status: "fail" }] : [];
+    const ended = [...outcomes.filter(({ status }) => status !== "held"), ...left, ...held, ...owed];
     cli.exit = exitOfUploads([...ended, ...(stopped ? [{ status: "stopped", code: stopped.code }] : [])]);
   });
 }
@@ -64,11 +66,15 @@ async function count(memory: Memory, outcomes: readonly Outcome[], before: numbe
   const of = (...statuses: string[]) => last.filter(({ status }) => statuses.includes(status)).length;
   const [uploaded, skipped, seenHeld] = [of("success", "conflict"), of("skipped"), of("held")];
   const failed = last.length - uploaded - skipped - seenHeld;
-  const { unfinished, held } = await memory.status().then(
-    (now) => ({ unfinished: now.pending + now.failed + now.blocked, held: now.held_uploads }),
-    () => ({ unfinished: before - uploaded - skipped - seenHeld, held: seenHeld }), // the state's disk is full: it cannot even be asked
+  const { unfinished, ...now } = await memory.status().then(
+    (status) => ({
+      unfinished: status.pending + status.failed + status.blocked,
+      held: status.held_uploads,
+      erasing: status.erasing,
+    }),
+    () => ({ unfinished: before - uploaded - skipped - seenHeld, held: seenHeld, erasing: 0 }), // the state's disk is full: it cannot even be asked
   );
-  return { uploaded, skipped, failed, pending: Math.max(0, unfinished - failed), held };
+  return { uploaded, skipped, failed, pending: Math.max(0, unfinished - failed), ...now };
 }
 
 /** Versions that keep uploads waiting, and how each is settled. */
@@ -80,13 +86,14 @@ const sayHeld = async (memory: Memory, { out }: Cli): Promise<string[]> =>
         `${out.paint("red", "held")} ${file}: ${alarms.map(({ says }) => says).join("; ")}; a person settles it with \`aftersave accept ${version}\` or \`aftersave reject ${version}\``,
     );
 
-function say({ uploaded, skipped, failed, pending, held }: Counts, interrupted: boolean): string {
+function say({ uploaded, skipped, failed, pending, held, erasing }: Counts, interrupted: boolean): string {
   const parts = [
     ...(uploaded > 0 ? [`${uploaded} uploaded`] : []),
     ...(skipped > 0 ? [`${skipped} there already`] : []),
     ...(failed > 0 ? [`${failed} failed`] : []),
     ...(pending > 0 ? [`${pending} still pending`] : []),
     ...(held > 0 ? [`${held} held until a person decides`] : []),
+    ...(erasing > 0 ? [`${plural(erasing, "place")} may still have what was erased`] : []),
   ];
   const what = parts.length === 0 ? "nothing was pending" : parts.join(", ");
   return interrupted
