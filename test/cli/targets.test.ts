@@ -78,11 +78,12 @@ suite("enable and disable", () => {
     const root = makeRoot({
       targets: { ...two, twin: { type: "folder", path: "./" }, box: { type: "folder", preset: "dropbox" } },
     });
+    for (const account of ["A", "B"]) put(root, `Dropbox (${account})/x.txt`, "");
     const before = everything(root);
     const env = { HOME: root };
     for (const [name, says] of [
       ["twin", "the same folder as targets.drive"],
-      ["box", "a folder of Dropbox"],
+      ["box", "one folder of Dropbox"],
     ] as const) {
       const { code, answer } = await ask(["targets", "enable", name], { cwd: root, env });
       expect({ code, error: answer.error?.code }).toEqual({ code: 2, error: "E_CONFIG" });

@@ -12,7 +12,8 @@ const Manifest = z.object({
   bin: z.record(z.string(), z.string()),
   scripts: z.record(z.string(), z.string()),
   dependencies: z.undefined().optional(),
-  peerDependencies: z.undefined().optional(),
+  peerDependencies: z.record(z.string(), z.string()),
+  peerDependenciesMeta: z.record(z.string(), z.object({ optional: z.literal(true) })),
   optionalDependencies: z.record(z.string(), z.string()),
 });
 
@@ -20,6 +21,8 @@ const folder = inject("packageFolder");
 const packed = inject("packed");
 const text = (path: string) => readFileSync(join(folder, path), "utf8");
 const manifest = Manifest.parse(JSON.parse(text("package.json")));
+/** What is not in the bundle. */
+const own = ["better-sqlite3", ...Object.keys(manifest.peerDependencies)];
 const scripts = packed.map(({ path }) => path).filter((path) => path.endsWith(".js"));
 
 describe("what users install", () => {
@@ -31,6 +34,11 @@ describe("what users install", () => {
   it("asks for the Nodes that are tested, and for nothing but SQLite", () => {
     expect(manifest.engines.node).toBe("^20.19.0 || ^22.14.0 || >=24.0.0");
     expect(Object.keys(manifest.optionalDependencies)).toEqual(["better-sqlite3"]);
+  });
+
+  it("installs no provider's package, and names those that a target may need", () => {
+    expect(Object.keys(manifest.peerDependencies).toSorted()).toEqual(["@aws-sdk/client-s3", "@octokit/core", "webdav"]);
+    expect(Object.keys(manifest.peerDependenciesMeta).toSorted()).toEqual(Object.keys(manifest.peerDependencies).toSorted());
   });
 
   it("holds every file that package.json names", () => {
@@ -54,7 +62,7 @@ describe("what users install", () => {
     expect(statSync(join(folder, path)).mode & 0o111).toBe(0o111);
   });
 
-  it("imports nothing that users would have to install, but SQLite", () => {
+  it("imports nothing that users would have to install, but SQLite and what a target needs", () => {
     const foreign = scripts.flatMap((path) =>
       ts
         .preProcessFile(text(path), true, true)
@@ -63,7 +71,7 @@ describe("what users install", () => {
         .filter((name) => !name.startsWith(".") && !isBuiltin(name) && name !== "node:sqlite" && name !== "exports")
         .map((name) => `${name} in ${path}`),
     );
-    expect(foreign.filter((name) => !name.startsWith("better-sqlite3"))).toEqual([]);
+    expect(foreign.filter((name) => !own.some((known) => name.startsWith(known)))).toEqual([]);
   });
 
   it("names no path of the machine that built it", () => {
@@ -100,7 +108,7 @@ describe("the licences that are shipped", () => {
   };
 
   it("cover every package that our code imports", () => {
-    const bundled = [...imported()].filter((name) => name !== "better-sqlite3");
+    const bundled = [...imported()].filter((name) => !own.includes(name));
     expect(bundled.length).toBeGreaterThan(5);
     expect(bundled.filter((name) => !licensed.has(name))).toEqual([]);
   });
