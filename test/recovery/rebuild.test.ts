@@ -433,7 +433,7 @@ describe("a state that was lost is rebuilt", () => {
     expect(asides.length).toBe(name === "removed" ? 0 : 3);
   });
 
-  it("takes 100,000 versions in a reasonable time", { timeout: 120_000 }, async () => {
+  it("takes more versions than fit into one transaction", async () => {
     const root = makeRoot();
     const first = await root.open();
     await first.append("Meta/A.txt", "x");
@@ -443,7 +443,7 @@ describe("a state that was lost is rebuilt", () => {
     let last = parseChangelogLine((await linesOf(root.changelog))[0])!;
     const lines = [changelogLine(last)];
     const { ulid } = await import("ulid");
-    for (let place = 2; place <= 100_000; place++) {
+    for (let place = 2; place <= 20_000; place++) {
       last = chain(
         { ...last, version: ulid(), op: "append", prev_sha256: last.sha256, file: `Meta/${place % 500}.txt` as typeof last.file },
         place,
@@ -455,12 +455,9 @@ describe("a state that was lost is rebuilt", () => {
     writeFileSync(root.changelog, `${lines.join("\n")}\n`);
     for (let n = 0; n < 500; n++) writeFileSync(root.at(`Data/Meta/${n}.txt`), "x");
     remove(root, ["", "-wal", "-shm"]);
-    const start = performance.now();
     const memory = await root.open();
-    const seconds = (performance.now() - start) / 1000;
-    console.log(`100,000 versions rebuilt in ${seconds.toFixed(1)} s`);
     expect((await memory.status()).files).toBe(501);
-    expect(seconds).toBeLessThan(60);
+    expect(await memory.log("changes")).toHaveLength(20_000);
   });
 });
 

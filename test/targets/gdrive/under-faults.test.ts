@@ -1,6 +1,6 @@
 /**
  * The target suite under Drive's faults: each of them at length in `npm run campaign`, here what writes under the mixture, and
- * for what costs time (waiting for the index, for a time limit) the cases that it is about.
+ * for what costs time (waiting for a time limit) the cases that it is about.
  */
 import { expect, it } from "vitest";
 import { suiteUnder, troubles } from "../../../scripts/campaign/drive-suite.ts";
@@ -12,7 +12,6 @@ it.each([
   ["at once", /^(put|copy|remove|races|repeats|batches): /],
   ["etags that move", /^(put|copy|remove): /],
   ["pieces", /./],
-  ["index that lags", /`absent`: makes|its answer was lost/],
   ["stall", /^(put|repeats): /],
 ])("%s", async (name, only) => {
   const trouble = troubles.find((one) => one.name.includes(name));
