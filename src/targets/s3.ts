@@ -214,10 +214,16 @@ export async function openS3Target(context: DriverContext, tuning: S3Tuning = {}
   ): Promise<T> {
     const on = await service();
     const doing = `read ${pathOf(key)}`;
-    const got = await on
-      .ask(doing, call, (s3, http) => s3.getObject({ Bucket, Key: objectOf(key) }, http))
+    const isAbsent = (error: unknown) => error instanceof TargetError && error.kind === "not-found";
+    const get = () => on.ask(doing, call, (s3, http) => s3.getObject({ Bucket, Key: objectOf(key) }, http));
+    const got = await get()
+      .catch(async (error: unknown) => {
+        if (!isAbsent(error) || known?.lags !== true) throw error;
+        await clock.sleep(50, call?.signal); // while Swift replaces an object there is an instant without one
+        return get();
+      })
       .catch((error: unknown) => {
-        throw error instanceof TargetError && error.kind === "not-found" ? absentFault(key) : error;
+        throw isAbsent(error) ? absentFault(key) : error;
       });
     const stream = got.Body as Readable | undefined;
     if (!stream || got.ContentLength === undefined || !got.ETag) throw stranger(doing);

@@ -57,5 +57,16 @@ allow_object_versioning = true
 X
 for f in catch_errors gatekeeper healthcheck listing_formats bulk copy slo dlo symlink; do printf '[filter:%s]\nuse = egg:swift#%s\n' $f $f >> $D/etc/proxy.conf; done
 command -v memcached >/dev/null && bg memcached -u $ME -l 127.0.0.1 -p $((P+4))   # only the native API needs it
-for s in account container object proxy; do bg /usr/bin/swift-$s-server $D/etc/$s.conf -v; done
-for n in $(seq 200); do curl -sf -o /dev/null http://127.0.0.1:$P/healthcheck && exit 0; sleep 0.1; done; exit 1
+# the proxy comes last: what it cannot reach at first it leaves alone for a minute
+for s in account container object; do bg /usr/bin/swift-$s-server "$D/etc/$s.conf" -v; done
+for i in 1 2 3; do
+  for n in $(seq 300); do curl -s -o /dev/null "http://127.0.0.1:$((P + i))/" && break; sleep 0.1; done
+done
+bg /usr/bin/swift-proxy-server "$D/etc/proxy.conf" -v
+U=http://127.0.0.1:$P
+for n in $(seq 300); do
+  T=$(curl -s -D - -o /dev/null -H 'X-Auth-User: test:tester' -H 'X-Auth-Key: testing' "$U/auth/v1.0" | tr -d '\r' | sed -n 's/^X-Auth-Token: //Ip')
+  [ -n "$T" ] && curl -sf -o /dev/null -X PUT -H "X-Auth-Token: $T" "$U/v1/AUTH_test/ready" && exit 0
+  sleep 0.1
+done
+exit 1
