@@ -17,8 +17,8 @@ const common = { pool: "forks", testTimeout: 60_000, hookTimeout: 60_000 } as co
 
 export default defineConfig({
   test: {
-    // many tests wait for disks and other processes, so more at once than there are cores pays on two of them
-    maxWorkers: Math.max(3, availableParallelism() - 1),
+    // many tests wait for disks and other processes, so two at once pay on two cores as well; three were no faster
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     sequence: { sequencer: LongestFirst },
     projects: [
       {

@@ -90,7 +90,7 @@ describe("Ctrl-C", () => {
     await vi.waitFor(begun, patient);
     flush.kill("SIGINT");
     expect(await ended(flush)).toBe(1);
-    expect(JSON.parse(stdout)).toEqual({ uploaded: 0, skipped: 0, failed: 0, pending: 1, held: 0 });
+    expect(JSON.parse(stdout)).toEqual({ uploaded: 0, skipped: 0, failed: 0, pending: 1, held: 0, erasing: 0 });
     expect(existsSync(join(root, "Drive/MemoryVDB/big.txt"))).toBe(false);
   });
 
