@@ -221,7 +221,9 @@ describe("flush, status, log, sweep, doctor", () => {
     expect(stdout).toContain("drive  folder  another memory root owns this place (E_TARGET_IN_USE)");
     expect(stdout).toContain("Give this memory root another `drive_root`");
     expect((await ask(["status"], { cwd: root })).answer).toMatchObject({ targets: { drive: { state: "failing" } } });
-    expect((await run(["targets"], { cwd: root })).stdout).toMatch(/^drive {2}folder {2}\S+ {2}failing \(E_TARGET_IN_USE\)\n {7}whole files only;/);
+    expect((await run(["targets"], { cwd: root })).stdout).toMatch(
+      /^drive {2}folder {2}\S+ {2}failing \(E_TARGET_IN_USE\)\n {7}whole files only;/,
+    );
 
     expect((await ask(["targets", "join"], { cwd: root })).code).toBe(2);
     expect((await ask(["targets", "join", "nowhere"], { cwd: root })).answer).toMatchObject({
