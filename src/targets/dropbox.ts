@@ -13,6 +13,7 @@ import { hasTag, stranger } from "./dropbox/faults.ts";
 import { type Json, openHttp } from "./dropbox/http.ts";
 import { endingOf, sendInSession, sessionName, wrong } from "./dropbox/session.ts";
 import { openTokens } from "./dropbox/sign-in.ts";
+import { createLines } from "./shared/in-line.ts";
 import type { DriverContext } from "./shared/driver.ts";
 import { keyOf } from "./shared/names.ts";
 
@@ -76,24 +77,9 @@ export function openDropboxTarget(context: DriverContext, { partBytes = 8 * MIB 
   const conflict = (key: Key, what: string) => new TargetError("conflict", `${pathOf(key)} ${what}`);
   const changed = (key: Key) => conflict(key, "was changed by someone else");
 
-  const inLine = (lines: Map<string, Promise<unknown>>) => {
-    return async <T>(line: string, work: () => Promise<T>): Promise<T> => {
-      const before = lines.get(line);
-      const turn = (async () => {
-        await before?.catch(() => undefined);
-        return work();
-      })();
-      lines.set(line, turn);
-      try {
-        return await turn;
-      } finally {
-        if (lines.get(line) === turn) lines.delete(line);
-      }
-    };
-  };
-  /** One after the other for a key, in this process; between processes the engine's claims see to it. */
-  const forKey = inLine(new Map());
-  const commits = inLine(new Map());
+  /** One after the other for a key. */
+  const forKey = createLines();
+  const commits = createLines();
   /** One change at a time: Dropbox locks the whole account's namespace for each, and refuses the others (too_many_write_operations). */
   const alone = <T>(call: Call | undefined, work: () => Promise<T>): Promise<T> =>
     commits("", async () => {

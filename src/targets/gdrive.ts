@@ -15,6 +15,7 @@ import type { Known } from "./gdrive/journal.ts";
 import { openDrive, type Drive } from "./gdrive/open.ts";
 import { uploadResumable } from "./gdrive/resumable.ts";
 import { isBlob } from "./gdrive/shelf.ts";
+import { createLines } from "./shared/in-line.ts";
 import type { DriverContext } from "./shared/driver.ts";
 import { keyOf } from "./shared/names.ts";
 
@@ -91,21 +92,8 @@ export function createGdriveTarget(context: DriverContext): Target {
       throw error;
     }));
 
-  const lines = new Map<string, Promise<unknown>>();
-  /** One after the other for a key, in this process; between processes the engine's claims see to it. */
-  const inLine = async <T>(key: Key, work: () => Promise<T>): Promise<T> => {
-    const before = lines.get(key);
-    const turn = (async () => {
-      await before?.catch(() => undefined);
-      return work();
-    })();
-    lines.set(key, turn);
-    try {
-      return await turn;
-    } finally {
-      if (lines.get(key) === turn) lines.delete(key);
-    }
-  };
+  /** One after the other for a key. */
+  const inLine = createLines();
 
   const pathOf = (key: Key) => `${root}${key}`;
   const absentFault = (key: Key) => new TargetError("not-found", `${pathOf(key)} is not on ${name}`);

@@ -10,6 +10,7 @@ import type { Key } from "../core/key.ts";
 import type { Call, Chunks, Entry, Guard, Hash, Source, Target } from "../core/target.ts";
 import { type Asset, type GithubApi, openGithub } from "./github/api.ts";
 import { isLong, labelOf, nameOf, nextName, readName } from "./github/names.ts";
+import { createLines } from "./shared/in-line.ts";
 import type { DriverContext } from "./shared/driver.ts";
 import { keyOf } from "./shared/names.ts";
 
@@ -82,21 +83,8 @@ export function createGithubTarget(context: DriverContext): Target {
   let swept = false;
   let writer: string | undefined;
 
-  const lines = new Map<string, Promise<unknown>>();
-  /** One after the other for a key, in this process; between processes the engine's claims see to it. */
-  const inLine = async <T>(key: string, work: () => Promise<T>): Promise<T> => {
-    const before = lines.get(key);
-    const turn = (async () => {
-      await before?.catch(() => undefined);
-      return work();
-    })();
-    lines.set(key, turn);
-    try {
-      return await turn;
-    } finally {
-      if (lines.get(key) === turn) lines.delete(key);
-    }
-  };
+  /** One after the other for a key. */
+  const inLine = createLines();
 
   const hashOf = (asset: Asset): { readonly hash?: Hash } => {
     if (!digests || asset.sha256 === undefined) return {};

@@ -13,6 +13,7 @@ import type { Call, Chunks, Entry, Guard, Hash, Source, Target } from "../core/t
 import { createRclone, type Rclone } from "./rclone/daemon.ts";
 import { cleaned, faultOf } from "./rclone/faults.ts";
 import { bestOf, isCommon, sumOf } from "./rclone/hashes.ts";
+import { createLines } from "./shared/in-line.ts";
 import type { DriverContext } from "./shared/driver.ts";
 import { keyOf } from "./shared/names.ts";
 
@@ -410,21 +411,8 @@ export async function openRcloneTarget(context: DriverContext): Promise<Target> 
     return now.slow ? { ...done, entry: { ...done.entry, hash: there?.entry.hash } } : done;
   }
 
-  const lines = new Map<string, Promise<unknown>>();
-  /** One after the other for a file, in this process; between processes the engine's claims see to it. */
-  const inLine = async <T>(key: Key, work: () => Promise<T>): Promise<T> => {
-    const before = lines.get(key);
-    const turn = (async () => {
-      await before?.catch(() => undefined);
-      return work();
-    })();
-    lines.set(key, turn);
-    try {
-      return await turn;
-    } finally {
-      if (lines.get(key) === turn) lines.delete(key);
-    }
-  };
+  /** One after the other for a file. */
+  const inLine = createLines();
 
   return {
     kind: "rclone",

@@ -27,6 +27,7 @@ import { openService, type Service } from "./s3/client.ts";
 import { copyInParts } from "./s3/copy.ts";
 import { abandon, sendInParts, sessionName, type Stored, type Sums, sweepUploads, uploadsAt } from "./s3/multipart.ts";
 import { purgeVersions } from "./s3/purge.ts";
+import { createLines } from "./shared/in-line.ts";
 import type { DriverContext } from "./shared/driver.ts";
 import { keyOf } from "./shared/names.ts";
 
@@ -113,21 +114,8 @@ export async function openS3Target(context: DriverContext, tuning: S3Tuning = {}
     }
   };
 
-  const lines = new Map<string, Promise<unknown>>();
-  /** One after the other for a key, in this process; between processes the engine's claims see to it. */
-  const inLine = async <T>(key: Key, work: () => Promise<T>): Promise<T> => {
-    const before = lines.get(key);
-    const turn = (async () => {
-      await before?.catch(() => undefined);
-      return work();
-    })();
-    lines.set(key, turn);
-    try {
-      return await turn;
-    } finally {
-      if (lines.get(key) === turn) lines.delete(key);
-    }
-  };
+  /** One after the other for a key. */
+  const inLine = createLines();
 
   const shown = context.root === "" || context.root.endsWith("/") ? context.root : `${context.root}/`;
   const pathOf = (key: Key) => shown + key;

@@ -8,6 +8,7 @@ import { untilAborted } from "../core/chunks.ts";
 import { TargetError } from "../core/errors.ts";
 import { foldKey, type Key, OWN_FOLDER } from "../core/key.ts";
 import type { Call, Chunks, Entry, Guard, Source, Target } from "../core/target.ts";
+import { createLines } from "./shared/in-line.ts";
 import type { DriverContext } from "./shared/driver.ts";
 import { keyOf } from "./shared/names.ts";
 import { type Abilities, bodyOf, findOut, ifEtag, recall } from "./webdav/abilities.ts";
@@ -75,7 +76,7 @@ export async function openWebdavTarget(context: DriverContext, { smallBytes = 10
   let isThere = false;
   let isSwept = false;
   const making = new Map<string, Promise<void>>();
-  const lines = new Map<string, Promise<unknown>>();
+  const inTurn = createLines();
 
   const server = () =>
     (opening ??= openServer(context).catch((error: unknown) => {
@@ -486,21 +487,8 @@ export async function openWebdavTarget(context: DriverContext, { smallBytes = 10
     }
   }
 
-  /** One after the other for a name, in this process; between processes the engine's claims see to it. */
-  const inLine = async <T>(key: Key, work: () => Promise<T>): Promise<T> => {
-    const line = foldKey(key);
-    const before = lines.get(line);
-    const turn = (async () => {
-      await before?.catch(() => undefined);
-      return work();
-    })();
-    lines.set(line, turn);
-    try {
-      return await turn;
-    } finally {
-      if (lines.get(line) === turn) lines.delete(line);
-    }
-  };
+  /** One after the other for a name. */
+  const inLine = <T>(key: Key, work: () => Promise<T>): Promise<T> => inTurn(foldKey(key), work);
 
   return {
     kind: "webdav",

@@ -4,6 +4,7 @@
  * @module
  */
 import { AftersaveError, type ErrorCode, errnoOf, type FaultKind, TargetError } from "../../core/errors.ts";
+import { CERTIFICATE, UNREACHED } from "../shared/network.ts";
 
 interface Condition {
   readonly kind: FaultKind;
@@ -124,12 +125,7 @@ const UNSUPPORTED: Condition = {
   hint: "Dropbox does not accept this request. Please report it, with the output of the same command and --debug.",
 };
 
-const unreachable = new Set(
-  "ENOTFOUND EAI_AGAIN EAI_FAIL EAI_NODATA ECONNREFUSED ENETUNREACH ENETDOWN EHOSTUNREACH EHOSTDOWN EADDRNOTAVAIL UND_ERR_CONNECT_TIMEOUT".split(
-    " ",
-  ),
-);
-const certificate = /^(CERT_|ERR_TLS_|ERR_SSL_|SELF_SIGNED|DEPTH_ZERO|UNABLE_TO_(GET|VERIFY))/;
+const unreachable = new Set([...UNREACHED, "UND_ERR_CONNECT_TIMEOUT"]);
 
 const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> => typeof value === "object" && value !== null;
 
@@ -235,7 +231,7 @@ export function faultOfThrown(error: unknown, doing: string, name: string, signa
   const code = codes.find(Boolean) ?? "";
   const found = codes.some((one) => unreachable.has(one))
     ? UNREACHABLE
-    : codes.some((one) => certificate.test(one))
+    : codes.some((one) => CERTIFICATE.test(one))
       ? UNTRUSTED
       : BROKEN;
   return new TargetError(

@@ -4,6 +4,7 @@
  * @module
  */
 import { type ErrorCode, type FaultKind, TargetError } from "../../core/errors.ts";
+import { UNREACHED } from "../shared/network.ts";
 
 export interface FaultFacts {
   /** The target's name, for hints. */
@@ -195,9 +196,7 @@ const UNTRUSTED: Condition = {
 };
 const NOT_SIGNED_IN: Condition = { ...REFUSED, code: "E_TOKEN_MISSING", hint: "Sign in with `aftersave connect NAME`." };
 
-const unreachable = new Set(
-  "ENOTFOUND EAI_AGAIN EAI_FAIL EAI_NODATA ECONNREFUSED ENETUNREACH ENETDOWN EHOSTUNREACH EHOSTDOWN EADDRNOTAVAIL".split(" "),
-);
+const unreachable = new Set(UNREACHED);
 const certificate = /^(CERT_|ERR_TLS_CERT|SELF_SIGNED|DEPTH_ZERO|UNABLE_TO_(GET|VERIFY))/;
 const UNSIGNED = /^(No (access, )?refresh token\b|Could not load the default credentials)/;
 

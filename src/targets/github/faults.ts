@@ -3,6 +3,7 @@
  * @module
  */
 import { AftersaveError, type ErrorCode, type FaultKind, TargetError } from "../../core/errors.ts";
+import { CERTIFICATE, chainOf, type Fields, fieldsOf, textOf, UNREACHED } from "../shared/network.ts";
 
 export interface FaultFacts {
   /** The target's name, for hints. */
@@ -18,10 +19,6 @@ interface Condition {
   readonly code: ErrorCode;
   readonly hint: string;
 }
-
-type Fields = Readonly<Record<string, unknown>>;
-const fieldsOf = (value: unknown): Fields => (typeof value === "object" && value !== null ? (value as Fields) : {});
-const textOf = (value: unknown): string => (typeof value === "string" ? value : "");
 
 export const RIGHTS =
   "a fine-grained personal access token for that repository alone, with the permission Contents: read and write (github.com, Settings, Developer settings)";
@@ -92,12 +89,7 @@ const UNSUPPORTED = condition(
   "GitHub does not accept this request. Please report it, with the output of the same command and --debug.",
 );
 
-const unreachable = new Set(
-  "ENOTFOUND EAI_AGAIN EAI_FAIL EAI_NODATA ECONNREFUSED ENETUNREACH ENETDOWN EHOSTUNREACH EHOSTDOWN EADDRNOTAVAIL UND_ERR_CONNECT_TIMEOUT".split(
-    " ",
-  ),
-);
-const certificate = /^(CERT_|ERR_TLS_|ERR_SSL_|SELF_SIGNED|DEPTH_ZERO|UNABLE_TO_(GET|VERIFY))/;
+const unreachable = new Set([...UNREACHED, "UND_ERR_CONNECT_TIMEOUT"]);
 
 /** The status of the answer that an error stands for; 0 when there was none (Octokit says 500 then). */
 export const statusOf = (error: unknown): number => Number(fieldsOf(fieldsOf(error)["response"])["status"] ?? 0);
@@ -139,18 +131,6 @@ export function clean(message: string, token: string): string {
   return line.length > 300 ? `${line.slice(0, 299)}…` : line;
 }
 
-/** The error and what caused it, outermost first. */
-function chainOf(error: unknown): Fields[] {
-  const chain: Fields[] = [];
-  for (let at = error; typeof at === "object" && at !== null && chain.length < 8; at = fieldsOf(at)["cause"]) {
-    if (chain.includes(fieldsOf(at))) break;
-    chain.push(fieldsOf(at));
-    const [first] = (fieldsOf(at)["errors"] ?? []) as unknown[]; // both address families of a name failed
-    if (Array.isArray(fieldsOf(at)["errors"])) chain.push(fieldsOf(first));
-  }
-  return chain;
-}
-
 function ofStatus(status: number, said: string, error: unknown): Condition {
   const limited = headerOf(error, "retry-after") !== "" || headerOf(error, "x-ratelimit-remaining") === "0";
   if (status === 429 || (status === 403 && (limited || /rate limit|abuse detection/i.test(said)))) return THROTTLED;
@@ -169,7 +149,7 @@ function ofStatus(status: number, said: string, error: unknown): Condition {
 
 function ofThrown(codes: readonly string[]): Condition {
   if (codes.some((code) => unreachable.has(code))) return UNREACHABLE;
-  return codes.some((code) => certificate.test(code)) ? UNTRUSTED : BROKEN;
+  return codes.some((code) => CERTIFICATE.test(code)) ? UNTRUSTED : BROKEN;
 }
 
 /** What is said when nothing of the repository can be seen: GitHub hides private ones behind 404. */

@@ -4,6 +4,7 @@
  * @module
  */
 import { AftersaveError, type ErrorCode, type FaultKind, TargetError } from "../../core/errors.ts";
+import { CERTIFICATE, chainOf, fieldsOf, textOf, UNREACHED } from "../shared/network.ts";
 
 export interface FaultFacts {
   /** The target's name, for hints. */
@@ -20,11 +21,6 @@ interface Condition {
   readonly code: ErrorCode;
   readonly hint: string;
 }
-
-type Fields = Readonly<Record<string, unknown>>;
-
-const fieldsOf = (value: unknown): Fields => (typeof value === "object" && value !== null ? (value as Fields) : {});
-const textOf = (value: unknown): string => (typeof value === "string" ? value : "");
 
 const rows: ReadonlyArray<readonly [names: string, kind: FaultKind, code: ErrorCode, hint: string]> = [
   [
@@ -148,10 +144,7 @@ const UNSUPPORTED: Condition = {
   hint: "The service does not accept this request. Please report it, with the output of the same command and --debug.",
 };
 
-const unreachable = new Set(
-  "ENOTFOUND EAI_AGAIN EAI_FAIL EAI_NODATA ECONNREFUSED ENETUNREACH ENETDOWN EHOSTUNREACH EHOSTDOWN EADDRNOTAVAIL".split(" "),
-);
-const certificate = /^(CERT_|ERR_TLS_|ERR_SSL_|SELF_SIGNED|DEPTH_ZERO|UNABLE_TO_(GET|VERIFY))/;
+const unreachable = new Set(UNREACHED);
 
 function ofStatus(status: number): Condition {
   const known = (name: string) => conditions.get(name) ?? UNSUPPORTED;
@@ -172,7 +165,7 @@ function ofThrown(name: string, codes: readonly string[], message: string): Cond
   if (/could not load credentials|could not find credentials|resolved credential object is not valid/i.test(message))
     return conditions.get("CredentialsProviderError") ?? BROKEN;
   if (codes.some((code) => unreachable.has(code)) || name === "TimeoutError") return UNREACHABLE;
-  if (codes.some((code) => certificate.test(code))) return UNTRUSTED;
+  if (codes.some((code) => CERTIFICATE.test(code))) return UNTRUSTED;
   if (/deserialization error|char '.*' is not expected|unclosed tag|not well.?formed|invalid xml|unexpected token/i.test(message))
     return STRANGER;
   return BROKEN;
@@ -214,18 +207,6 @@ function clean(message: string, secrets: readonly string[]): string {
     .replaceAll(/\s+/g, " ")
     .trim();
   return line.length > 300 ? `${line.slice(0, 299)}…` : line;
-}
-
-/** The error and what caused it, outermost first. */
-function chainOf(error: unknown): Fields[] {
-  const chain: Fields[] = [];
-  for (let at = error; typeof at === "object" && at !== null && chain.length < 8; at = fieldsOf(at)["cause"]) {
-    if (chain.includes(fieldsOf(at))) break;
-    chain.push(fieldsOf(at));
-    const [first] = (fieldsOf(at)["errors"] ?? []) as unknown[]; // both address families of a name failed
-    if (Array.isArray(fieldsOf(at)["errors"])) chain.push(fieldsOf(first));
-  }
-  return chain;
 }
 
 /**

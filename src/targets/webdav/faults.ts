@@ -4,6 +4,7 @@
  */
 import type { IncomingHttpHeaders } from "node:http";
 import { AftersaveError, type ErrorCode, errnoOf, type FaultKind, TargetError } from "../../core/errors.ts";
+import { UNREACHED } from "../shared/network.ts";
 
 export interface FaultFacts {
   /** The target's name, for hints. */
@@ -81,11 +82,7 @@ const NOT_SIGNED_IN: Condition = [
   "Set `user` and `password_file` at targets.NAME in paths.json (or AFTERSAVE_WEBDAV_PASSWORD), then run `aftersave flush`.",
 ];
 
-const unreachable = new Set(
-  "ENOTFOUND EAI_AGAIN EAI_FAIL EAI_NODATA ECONNREFUSED ENETUNREACH ENETDOWN EHOSTUNREACH EHOSTDOWN EADDRNOTAVAIL ETIMEDOUT".split(
-    " ",
-  ),
-);
+const unreachable = new Set([...UNREACHED, "ETIMEDOUT"]);
 const certificate = /^(CERT_|ERR_TLS_|ERR_SSL_|SELF_SIGNED|DEPTH_ZERO|UNABLE_TO_(GET|VERIFY)|EPROTO)/;
 
 /** What `Retry-After` asks for: seconds, or a date, measured by the server's own clock. */
